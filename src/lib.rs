@@ -1,1 +1,7 @@
-//! x
+//! Pilaster: a columnar storage engine and file format for embeddings, KV caches, logs and tables.
+#![warn(missing_docs)]
+
+pub mod encoding;
+pub mod error;
+
+pub use error::{Error, Result};

@@ -1,0 +1,236 @@
+//! What encoders and decoders are handed: children, models, parents, a budget.
+
+use std::cell::Cell;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Scalar};
+use arrow::datatypes::DataType;
+
+use super::Profile;
+use super::model::{Model, Models};
+use super::node::{MAX_ROWS, Node};
+use super::physical;
+use super::registry::Registry;
+use super::selection::Selection;
+use super::traits::CompareOp;
+use crate::error::{Error, Result};
+
+/// Where a decoder finds the values of the columns that its column is conditioned on.
+pub trait ParentSource {
+    /// The selected rows of parent `slot` of the column, as decoded for the same chunk.
+    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef>;
+}
+
+/// No parents: any demand for one is an error.
+#[derive(Debug, Clone, Copy)]
+pub struct NoParents;
+
+impl ParentSource for NoParents {
+    fn parent(&self, slot: u32, _: &Selection) -> Result<ArrayRef> {
+        Err(Error::corrupt(format!(
+            "parent {slot} wanted by a column without parents"
+        )))
+    }
+}
+
+impl ParentSource for [ArrayRef] {
+    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
+        let array = self
+            .get(slot as usize)
+            .ok_or_else(|| Error::corrupt(format!("parent {slot} of {} wanted", self.len())))?;
+        selection.take(array)
+    }
+}
+
+/// Everything that decoding needs beside the node.
+pub struct DecodeContext<'a> {
+    registry: &'a Registry,
+    models: &'a Models,
+    parents: &'a dyn ParentSource,
+    budget: Cell<u64>,
+}
+
+impl<'a> DecodeContext<'a> {
+    /// A context whose decoders may allocate `budget` bytes beyond their buffers.
+    pub fn new(
+        registry: &'a Registry,
+        models: &'a Models,
+        parents: &'a dyn ParentSource,
+        budget: u64,
+    ) -> Self {
+        Self {
+            registry,
+            models,
+            parents,
+            budget: Cell::new(budget),
+        }
+    }
+
+    /// Charges an allocation that is about to be made.
+    pub fn reserve(&self, bytes: u64) -> Result<()> {
+        match self.budget.get().checked_sub(bytes) {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(())
+            }
+            None => Err(Error::corrupt(format!(
+                "decoding wants {bytes} bytes, more than the chunk's declared size allows"
+            ))),
+        }
+    }
+
+    /// Charges an array of `rows` values of `width` bytes.
+    pub fn reserve_rows(&self, rows: usize, width: usize) -> Result<()> {
+        self.reserve((rows as u64).saturating_mul(width as u64))
+    }
+
+    /// Decodes the selected rows of a node into an array of a logical type.
+    pub fn decode(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        selection: &Selection,
+    ) -> Result<ArrayRef> {
+        if node.rows > MAX_ROWS {
+            return Err(Error::corrupt(format!("node of {} rows", node.rows)));
+        }
+        selection
+            .check(node.rows)
+            .map_err(|e| Error::corrupt(e.to_string()))?;
+        let encoding = self.registry.get(&node.encoding)?;
+        let physical = physical::physical_type(data_type);
+        let array = match selection.is_all() {
+            true => encoding.decode(node, &physical, self)?,
+            false => encoding.decode_selection(node, &physical, selection, self)?,
+        };
+        let rows = selection.count(node.rows);
+        if array.len() != rows {
+            return Err(Error::corrupt(format!(
+                "{} gave {} rows, not {rows}",
+                node.encoding,
+                array.len()
+            )));
+        }
+        physical::raise(array, data_type)
+    }
+
+    /// Decodes all rows.
+    pub fn decode_all(&self, node: &Node, data_type: &DataType) -> Result<ArrayRef> {
+        self.decode(node, data_type, &Selection::all())
+    }
+
+    /// Compares every row of a node with a value of its physical type.
+    pub fn compare(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        op: CompareOp,
+        value: &Scalar<ArrayRef>,
+    ) -> Result<BooleanArray> {
+        let result = self
+            .registry
+            .get(&node.encoding)?
+            .compare(node, data_type, op, value, self)?;
+        match result.len() == node.rows {
+            true => Ok(result),
+            false => Err(Error::corrupt("a comparison lost rows")),
+        }
+    }
+
+    /// The model that a node refers to.
+    pub fn model(&self, node: &Node) -> Result<&Model> {
+        let i = node
+            .model
+            .ok_or_else(|| Error::corrupt(format!("{} without its model", node.encoding)))?;
+        Ok(self.models.get(i)?.as_ref())
+    }
+
+    /// The selected rows of the `i`-th parent that a node refers to. The node must stand for the
+    /// whole chunk.
+    pub fn parent(&self, node: &Node, i: usize, selection: &Selection) -> Result<ArrayRef> {
+        let slot = *node
+            .parents
+            .get(i)
+            .ok_or_else(|| Error::corrupt(format!("{} lacks parent {i}", node.encoding)))?;
+        let array = self.parents.parent(slot, selection)?;
+        let rows = selection.count(node.rows);
+        match array.len() == rows {
+            true => Ok(array),
+            false => Err(Error::corrupt(format!(
+                "parent {i} of {} has {} rows, not {rows}",
+                node.encoding,
+                array.len()
+            ))),
+        }
+    }
+}
+
+/// What kind of values a child array holds, so that the planner leaves out what cannot pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Ordinary values.
+    Values,
+    /// Dictionary codes: unsigned, dense, already distinct-counted.
+    Codes,
+    /// Dictionary values: each occurs once.
+    Unique,
+    /// Ascending positions or run ends.
+    Sorted,
+}
+
+/// Encodes child arrays; the planner is the one that implements it.
+pub trait ChildEncoder: Sync {
+    /// Encodes an array of any logical type.
+    fn encode_child(
+        &self,
+        array: &ArrayRef,
+        role: Role,
+        context: &mut EncodeContext<'_>,
+    ) -> Result<Node>;
+}
+
+/// Everything that encoding needs beside the array.
+pub struct EncodeContext<'a> {
+    /// Encodes children.
+    pub planner: &'a dyn ChildEncoder,
+    /// All encodings.
+    pub registry: &'a Registry,
+    /// The column's models; encoders reuse the latest of their kind and may push new ones.
+    pub models: &'a mut Models,
+    /// The parents' values for the rows of the chunk, in the order of the column's parent list.
+    pub parents: &'a [ArrayRef],
+    /// Size against speed.
+    pub profile: Profile,
+    /// True while a sample is encoded: models pushed now are thrown away.
+    pub sampling: bool,
+    /// Ids of the encodings above this one, outermost first.
+    pub chain: Vec<&'static str>,
+}
+
+impl<'a> EncodeContext<'a> {
+    /// Context of a column's root.
+    pub fn new(
+        planner: &'a dyn ChildEncoder,
+        registry: &'a Registry,
+        models: &'a mut Models,
+        parents: &'a [ArrayRef],
+        profile: Profile,
+    ) -> Self {
+        Self {
+            planner,
+            registry,
+            models,
+            parents,
+            profile,
+            sampling: false,
+            chain: Vec::new(),
+        }
+    }
+
+    /// Encodes a child of the encoding `of`.
+    pub fn child(&mut self, of: &'static str, array: &ArrayRef, role: Role) -> Result<Node> {
+        self.chain.push(of);
+        let node = self.planner.encode_child(array, role, self);
+        self.chain.pop();
+        node
+    }
+}
