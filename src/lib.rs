@@ -3,5 +3,7 @@
 
 pub mod encoding;
 pub mod error;
+pub mod file;
+pub mod kind;
 
 pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! The kinds of data: parsing the user's input, the recipe from columns to encodings, typed readers.
+
+pub mod tables;

@@ -1,0 +1,1 @@
+//! Tables: sources, exports and the layout that codes cold tables across columns.
