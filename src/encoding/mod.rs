@@ -56,4 +56,8 @@ encodings! {
     nested {
         nullable::Nullable,
     }
+    /// Tables across columns.
+    table {
+        restore::Restore,
+    }
 }
