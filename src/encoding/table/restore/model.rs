@@ -14,7 +14,7 @@ pub const KIND: &str = "restore.v1";
 /// The integer that stands for null. Those above it stand for the exceptions in order.
 pub const NULL: i64 = i64::MIN;
 /// Most exceptions of a model, so that integers up to `NULL + MAX_EXCEPTIONS` are never values.
-pub const MAX_EXCEPTIONS: usize = 1 << 24;
+pub const MAX_EXCEPTIONS: usize = (1 << 16) - 1;
 /// Most parts of a text.
 pub const MAX_PARTS: usize = 32;
 /// Most decimals of a floating-point number: powers of ten up to here are exact.
