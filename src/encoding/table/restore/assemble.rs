@@ -7,7 +7,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffe
 use arrow::datatypes::*;
 use half::f16;
 
-use super::model::{Form, MAX_DECIMALS, NULL, Part, Restore};
+use super::model::{Form, NULL, Part, Restore, power};
 use super::text::TextForm;
 use super::values::Values;
 use crate::encoding::DecodeContext;
@@ -54,20 +54,6 @@ fn mismatch(data_type: &DataType) -> Error {
 /// `v · factor + base`, wrapping.
 fn affine(v: i64, base: i64, factor: i64) -> i64 {
     v.wrapping_mul(factor).wrapping_add(base)
-}
-
-/// `v / 10^digits` in double precision; exact to the last bit wherever `v` is below 2^53.
-pub(super) fn decimal(v: i64, power: f64) -> f64 {
-    v as f64 / power
-}
-
-/// The power of ten that [`decimal`] divides by.
-pub(super) fn power(digits: u32) -> f64 {
-    const POWERS: [f64; MAX_DECIMALS as usize + 1] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-        1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-    ];
-    POWERS[digits.min(MAX_DECIMALS) as usize]
 }
 
 /// A native type that values can be restored to.
@@ -279,7 +265,7 @@ impl Prepared {
             }
             Form::Decimal { digits } if T::FLOAT => {
                 let power = power(*digits);
-                let value = |&v: &i64| T::from_double(decimal(v, power));
+                let value = |&v: &i64| T::from_double(v as f64 / power);
                 first.iter().map(value).collect()
             }
             Form::Dictionary(list) => {

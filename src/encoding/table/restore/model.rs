@@ -127,6 +127,20 @@ struct NumberMessage {
     kept: u32,
 }
 
+/// The power of ten that decimals are divided by.
+pub(super) fn power(digits: u32) -> f64 {
+    const POWERS: [f64; MAX_DECIMALS as usize + 1] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+        1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+    ];
+    POWERS[digits.min(MAX_DECIMALS) as usize]
+}
+
+/// What an integer with so many decimals gives, in double precision.
+pub fn double_of(integer: i64, digits: u32) -> f64 {
+    integer as f64 / power(digits)
+}
+
 impl Restore {
     /// A rule without exceptions.
     pub fn exact(form: Form) -> Self {
