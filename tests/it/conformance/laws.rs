@@ -11,7 +11,7 @@ use pilaster::encoding::{
     CompareOp, Models, Node, Profile, Reads, Registry, Selection, Statistics, Verdict,
 };
 
-use super::{Encoded, corpus, encode, is_comparable, law, report, samples_for};
+use super::{corpus, encode, is_comparable, law, report, samples_for};
 use crate::generate::Rng;
 use crate::same::same;
 
