@@ -240,21 +240,43 @@ pub fn with_nulls(array: &ArrayRef, share: f64, seed: u64) -> ArrayRef {
     let valid: Vec<bool> = (0..array.len())
         .map(|i| !(i == 0 || i == last || rng.chance(share)))
         .collect();
-    let nulls = NullBuffer::from(valid);
-    make_array(array.to_data().into_builder().nulls(Some(nulls)).build().unwrap())
+    let data = compact(array).to_data().into_builder();
+    make_array(data.nulls(Some(NullBuffer::from(valid))).build().unwrap())
+}
+
+/// The same array in buffers of its own, without an offset.
+pub fn compact(array: &ArrayRef) -> ArrayRef {
+    if array.is_empty() || *array.data_type() == DataType::Null {
+        return new_empty_or_null(array);
+    }
+    let source = array.to_data();
+    let mut copy = MutableArrayData::new(vec![&source], false, array.len());
+    copy.try_extend(0, 0, array.len()).unwrap();
+    make_array(copy.freeze())
+}
+
+fn new_empty_or_null(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Null => Arc::new(NullArray::new(array.len())),
+        other => new_empty_array(other),
+    }
 }
 
 /// `rows` values drawn at random from a list.
 fn pick(data_type: &DataType, values: &[Vec<u8>], rows: usize, seed: u64) -> ArrayRef {
     let mut rng = Rng::new(seed);
-    let rows: Vec<&Vec<u8>> = (0..rows).map(|_| &values[rng.below(values.len())]).collect();
+    let rows: Vec<&Vec<u8>> = (0..rows)
+        .map(|_| &values[rng.below(values.len())])
+        .collect();
     assemble(data_type, &rows)
 }
 
 /// An array from the little-endian bytes of its values.
 fn assemble(data_type: &DataType, rows: &[&Vec<u8>]) -> ArrayRef {
     match data_type {
-        DataType::Boolean => Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r[0] & 1 == 1)))),
+        DataType::Boolean => Arc::new(BooleanArray::from_iter(
+            rows.iter().map(|r| Some(r[0] & 1 == 1)),
+        )),
         DataType::Binary => Arc::new(BinaryArray::from_iter_values(rows)),
         DataType::FixedSizeBinary(width) => {
             let bytes: Vec<u8> = rows.iter().flat_map(|r| r.iter().copied()).collect();
@@ -297,11 +319,19 @@ fn value(data_type: &DataType, spread: Spread, k: usize, rng: &mut Rng) -> Vec<u
             f16::from_f64(v).to_bits().to_le_bytes().to_vec()
         }
         DataType::Float32 => {
-            let v = if narrow { (10_000 + k) as f64 / 100.0 } else { k as f64 * 0.125 };
+            let v = if narrow {
+                (10_000 + k) as f64 / 100.0
+            } else {
+                k as f64 * 0.125
+            };
             (v as f32).to_le_bytes().to_vec()
         }
         DataType::Float64 => {
-            let v = if narrow { (1_000_000 + k) as f64 / 100.0 } else { k as f64 * 1e-3 };
+            let v = if narrow {
+                (1_000_000 + k) as f64 / 100.0
+            } else {
+                k as f64 * 1e-3
+            };
             v.to_le_bytes().to_vec()
         }
         DataType::Binary if narrow => format!("key_{k:04}").into_bytes(),

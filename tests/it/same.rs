@@ -19,7 +19,8 @@ pub fn same(left: &dyn Array, right: &dyn Array) -> Result<(), String> {
         return Err(format!("{} rows and {} rows", left.len(), right.len()));
     }
     if let (Some(a), Some(b)) = (left.as_any_dictionary_opt(), right.as_any_dictionary_opt()) {
-        let expand = |d: &dyn AnyDictionaryArray| compute::take(d.values(), d.keys(), None).unwrap();
+        let expand =
+            |d: &dyn AnyDictionaryArray| compute::take(d.values(), d.keys(), None).unwrap();
         return same(&expand(a), &expand(b));
     }
     if plainly_equal(left, right) {

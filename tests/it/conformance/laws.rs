@@ -118,7 +118,9 @@ fn deliver(whole: &Node, partial: &mut Node, selection: Option<&Selection>) -> R
             for (i, range) in buffers {
                 let bytes = whole.buffer(i).map_err(text)?;
                 let part = copy(bytes, range.clone())?;
-                partial.buffers[i].deliver(range.start, part).map_err(text)?;
+                partial.buffers[i]
+                    .deliver(range.start, part)
+                    .map_err(text)?;
             }
             for (i, rows) in children.iter().enumerate() {
                 let node = whole.child(i).map_err(text)?;
@@ -186,21 +188,10 @@ fn the_same_input_gives_the_same_bytes() {
         let second = again(&e.array)?;
         identical(&e.node, &second.node)?;
         identical_models(&e.models, &second.models)?;
-        let copy = compact(&e.array);
+        let copy = crate::generate::compact(&e.array);
         let third = again(&copy)?;
         identical(&e.node, &third.node).map_err(|e| format!("slice against copy: {e}"))
     });
-}
-
-/// The same array in buffers of its own, without an offset.
-fn compact(array: &ArrayRef) -> ArrayRef {
-    if array.is_empty() {
-        return new_empty_array(array.data_type());
-    }
-    let source = array.to_data();
-    let mut copy = MutableArrayData::new(vec![&source], false, array.len());
-    copy.try_extend(0, 0, array.len()).unwrap();
-    make_array(copy.freeze())
 }
 
 /// Fails unless two trees would be stored as the same bytes.
@@ -326,8 +317,11 @@ fn narrow(
 ) -> ArrayRef {
     let width = array.value_length() as usize;
     let first = array.value_offset(0) as usize;
-    let indices = (0..array.len())
-        .flat_map(|row| elements.clone().map(move |e| (first + row * width + e) as u32));
+    let indices = (0..array.len()).flat_map(|row| {
+        elements
+            .clone()
+            .map(move |e| (first + row * width + e) as u32)
+    });
     let indices = UInt32Array::from_iter_values(indices);
     let values = compute::take(array.values(), &indices, None).unwrap();
     std::sync::Arc::new(
@@ -350,7 +344,10 @@ pub fn selections(rows: usize) -> Vec<(String, Selection)> {
         ("no range".to_owned(), Selection::range(0..0)),
         ("end of range".to_owned(), Selection::range(rows..rows)),
         ("whole range".to_owned(), Selection::range(0..rows)),
-        ("middle".to_owned(), Selection::range(rows / 3..rows - rows / 4)),
+        (
+            "middle".to_owned(),
+            Selection::range(rows / 3..rows - rows / 4),
+        ),
         ("no indices".to_owned(), Selection::indices(vec![]).unwrap()),
     ];
     let indices = |share: f64, rng: &mut Rng| -> Vec<u32> {
@@ -373,9 +370,15 @@ pub fn selections(rows: usize) -> Vec<(String, Selection)> {
         list.push(("last".to_owned(), Selection::indices(vec![last]).unwrap()));
     }
     if rows > 1100 {
-        list.push(("over a block's edge".to_owned(), Selection::range(1020..1030)));
+        list.push((
+            "over a block's edge".to_owned(),
+            Selection::range(1020..1030),
+        ));
         let rows = vec![1023, 1024, 1025];
-        list.push(("at a block's edge".to_owned(), Selection::indices(rows).unwrap()));
+        list.push((
+            "at a block's edge".to_owned(),
+            Selection::indices(rows).unwrap(),
+        ));
     }
     list
 }

@@ -8,7 +8,7 @@ use pilaster::encoding::{
     DecodeContext, EncodeContext, Models, NoParents, Profile, Registry, Role, Selection, physical,
 };
 
-use super::{NULLABLE, budget, encode, fresh, laws::selections, report, without_nulls};
+use super::{NULLABLE, RESTORE, budget, encode, fresh, laws::selections, report, without_nulls};
 use crate::generate::logical;
 use crate::guard::guarded;
 use crate::same::same;
@@ -103,7 +103,7 @@ fn every_type_survives_every_encoding_that_takes_it() {
                 }
                 let outcome = guarded(|| {
                     let logical = match encoding.id() {
-                        NULLABLE => sample.array.clone(),
+                        NULLABLE | RESTORE => sample.array.clone(),
                         _ if sample.array.data_type().is_null() => sample.array.clone(),
                         _ => without_nulls(&filled(&sample.array)),
                     };
@@ -147,8 +147,13 @@ fn types_that_cannot_be_stored_are_refused_in_one_sentence() {
     for data_type in refused {
         let inside = DataType::List(Arc::new(Field::new("item", data_type.clone(), true)));
         for data_type in [data_type, inside] {
-            let error = physical::check_storable("c", &data_type).unwrap_err().to_string();
-            assert!(error.contains("column 'c") && error.contains("cast"), "{error}");
+            let error = physical::check_storable("c", &data_type)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("column 'c") && error.contains("cast"),
+                "{error}"
+            );
         }
     }
     for data_type in all_types() {

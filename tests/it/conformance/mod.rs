@@ -21,8 +21,10 @@ pub mod prepare;
 mod random;
 mod statistics;
 
-/// The only encoding that sees the nulls of the array itself; all others get arrays without.
+/// The encoding that takes arrays only if they have nulls.
 pub const NULLABLE: &str = "pilaster.nullable.v1";
+/// The encoding that takes arrays with nulls too; all others get arrays without.
+pub const RESTORE: &str = "pilaster.restore.v1";
 
 /// An array as one encoding stored it.
 pub struct Encoded {
@@ -119,7 +121,6 @@ pub fn encode(
 
 /// The arrays that an encoding is tried on.
 pub fn samples_for(encoding: &dyn Encoding) -> Vec<Sample> {
-    let nullable = encoding.id() == NULLABLE;
     let mut samples = Vec::new();
     for data_type in generate::leaf_types() {
         if encoding.accepts(&data_type) {
@@ -131,18 +132,19 @@ pub fn samples_for(encoding: &dyn Encoding) -> Vec<Sample> {
             samples.extend(logical::samples(&data_type, 300).into_iter().map(bare));
         }
     }
-    if nullable {
-        samples = samples
-            .into_iter()
-            .enumerate()
-            .filter(|(_, s)| *s.array.data_type() != DataType::Null)
-            .map(|(i, s)| Sample {
-                array: generate::with_nulls(&s.array, [0.02, 0.5, 1.0][i % 3], i as u64),
-                name: format!("{} with nulls", s.name),
-            })
-            .collect();
+    let with_nulls = |(i, s): (usize, &Sample)| Sample {
+        array: generate::with_nulls(&s.array, [0.02, 0.5, 1.0][i % 3], i as u64),
+        name: format!("{} with nulls", s.name),
+    };
+    match encoding.id() {
+        NULLABLE => samples.iter().enumerate().map(with_nulls).collect(),
+        RESTORE => {
+            let nulls: Vec<Sample> = samples.iter().enumerate().map(with_nulls).collect();
+            samples.extend(nulls);
+            samples
+        }
+        _ => samples,
     }
-    samples
 }
 
 /// The sample without the nulls of its own level.

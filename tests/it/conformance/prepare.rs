@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use pilaster::encoding::{Encoding, Models};
+use pilaster::kind::tables::typing::type_column;
 
 use crate::generate::Rng;
 
@@ -21,12 +22,27 @@ pub struct Prepared {
 /// conditioned on anything.
 pub fn prepare(encoding: &dyn Encoding, array: &ArrayRef) -> Result<Option<Prepared>, String> {
     Ok(Some(match encoding.id() {
+        super::RESTORE => return restored(array),
         _ => Prepared {
             models: Models::default(),
             parents: (0..encoding.parents_needed())
                 .map(|slot| codes(array, slot as u64))
                 .collect(),
         },
+    }))
+}
+
+/// Integers that the array follows from, and the rule.
+fn restored(array: &ArrayRef) -> Result<Option<Prepared>, String> {
+    let typed = type_column(array).map_err(|e| e.to_string())?;
+    Ok(typed.map(|typed| {
+        let mut models = Models::default();
+        models.push(Arc::new(typed.rule.to_model()));
+        let parents = typed.integers.into_iter();
+        Prepared {
+            models,
+            parents: parents.map(|p| Arc::new(p.values) as ArrayRef).collect(),
+        }
     }))
 }
 

@@ -24,8 +24,16 @@ fn shapes() -> impl Strategy<Value = (usize, Shape, u64, f64)> {
         (1usize..60).prop_map(Order::Runs),
     ];
     let types = 0..generate::leaf_types().len();
-    (types, 0usize..2200, 1usize..600, spread, order, any::<u64>(), 0.0..1.0).prop_map(
-        |(data_type, rows, distinct, spread, order, seed, cut)| {
+    (
+        types,
+        0usize..2200,
+        1usize..600,
+        spread,
+        order,
+        any::<u64>(),
+        0.0..1.0,
+    )
+        .prop_map(|(data_type, rows, distinct, spread, order, seed, cut)| {
             let shape = Shape {
                 rows,
                 distinct,
@@ -33,8 +41,7 @@ fn shapes() -> impl Strategy<Value = (usize, Shape, u64, f64)> {
                 order,
             };
             (data_type, shape, seed, cut)
-        },
-    )
+        })
 }
 
 #[test]
@@ -52,9 +59,8 @@ fn random_arrays_come_back() {
         let array = array.slice(from, array.len() - from);
         for encoding in Registry::standard().iter() {
             if encoding.accepts(array.data_type()) {
-                check(encoding, &array, seed).map_err(|e| {
-                    TestCaseError::fail(format!("{}: {e}", encoding.id()))
-                })?;
+                check(encoding, &array, seed)
+                    .map_err(|e| TestCaseError::fail(format!("{}: {e}", encoding.id())))?;
             }
         }
         Ok(())

@@ -60,7 +60,9 @@ fn check(name: &str, array: &ArrayRef) {
         return;
     }
     let wide = compute::cast(array, &arrow::datatypes::DataType::Decimal128(38, 0)).unwrap();
-    let wide = wide.as_primitive::<arrow::datatypes::Decimal128Type>().values();
+    let wide = wide
+        .as_primitive::<arrow::datatypes::Decimal128Type>()
+        .values();
     assert_eq!(found.min, wide.iter().copied().min(), "minimum of {name}");
     assert_eq!(found.max, wide.iter().copied().max(), "maximum of {name}");
     assert_eq!(found.sorted, wide.is_sorted(), "order of {name}");

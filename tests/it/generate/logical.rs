@@ -56,7 +56,11 @@ pub fn nested_types() -> Vec<DataType> {
     let structure = Struct(Fields::from(vec![
         Field::new("a", Int32, true),
         Field::new("b", Utf8, true),
-        Field::new("c", Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        Field::new(
+            "c",
+            Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            false,
+        ),
     ]));
     let entries = Struct(Fields::from(vec![
         Field::new("keys", Utf8, false),
@@ -99,7 +103,10 @@ pub fn samples(data_type: &DataType, rows: usize) -> Vec<Sample> {
     push("some nulls", Arc::clone(&sparse));
     push("mostly null", array(data_type, rows, 0.9, &mut Rng::new(5)));
     push("one null", array(data_type, 1, 1.0, &mut Rng::new(6)));
-    push("all null", array(data_type, rows.min(200), 1.0, &mut Rng::new(7)));
+    push(
+        "all null",
+        array(data_type, rows.min(200), 1.0, &mut Rng::new(7)),
+    );
     if rows > 20 {
         push("sliced", sparse.slice(7, rows - 12));
     }
@@ -111,16 +118,24 @@ pub fn array(data_type: &DataType, rows: usize, nulls: f64, rng: &mut Rng) -> Ar
     use DataType::*;
     let array: ArrayRef = match data_type {
         Null => return Arc::new(NullArray::new(rows)),
-        Date32 | Time32(_) | Interval(IntervalUnit::YearMonth) => retype(&ints(Int32, rows, rng), data_type),
-        Date64 | Time64(_) | Timestamp(..) | Duration(_) => retype(&ints(Int64, rows, rng), data_type),
+        Date32 | Time32(_) | Interval(IntervalUnit::YearMonth) => {
+            retype(&ints(Int32, rows, rng), data_type)
+        }
+        Date64 | Time64(_) | Timestamp(..) | Duration(_) => {
+            retype(&ints(Int64, rows, rng), data_type)
+        }
         Interval(IntervalUnit::DayTime) => Arc::new(IntervalDayTimeArray::from_iter_values(
             (0..rows).map(|_| IntervalDayTime::new(rng.next() as i32, rng.next() as i32)),
         )),
-        Interval(IntervalUnit::MonthDayNano) => {
-            Arc::new(IntervalMonthDayNanoArray::from_iter_values((0..rows).map(
-                |_| IntervalMonthDayNano::new(rng.next() as i32, rng.below(31) as i32, rng.next() as i64),
-            )))
-        }
+        Interval(IntervalUnit::MonthDayNano) => Arc::new(
+            IntervalMonthDayNanoArray::from_iter_values((0..rows).map(|_| {
+                IntervalMonthDayNano::new(
+                    rng.next() as i32,
+                    rng.below(31) as i32,
+                    rng.next() as i64,
+                )
+            })),
+        ),
         Decimal32(p, s) => {
             let values = (0..rows).map(|_| rng.next() as i32 % 10i32.pow(u32::from(*p)));
             let array = Decimal32Array::from_iter_values(values);
@@ -173,9 +188,7 @@ pub fn array(data_type: &DataType, rows: usize, nulls: f64, rng: &mut Rng) -> Ar
         }
         Struct(fields) => {
             let columns = fields.iter().map(|f| child(f, rows, nulls, rng)).collect();
-            Arc::new(
-                StructArray::try_new_with_length(fields.clone(), columns, None, rows).unwrap(),
-            )
+            Arc::new(StructArray::try_new_with_length(fields.clone(), columns, None, rows).unwrap())
         }
         Map(entries, ordered) => {
             let lengths = lengths(rows, rng);
@@ -186,7 +199,9 @@ pub fn array(data_type: &DataType, rows: usize, nulls: f64, rng: &mut Rng) -> Ar
             let columns = fields.iter().map(|f| child(f, total, nulls, rng)).collect();
             let columns = StructArray::new(fields.clone(), columns, None);
             let offsets = OffsetBuffer::from_lengths(lengths);
-            Arc::new(MapArray::try_new(Arc::clone(entries), offsets, columns, None, *ordered).unwrap())
+            Arc::new(
+                MapArray::try_new(Arc::clone(entries), offsets, columns, None, *ordered).unwrap(),
+            )
         }
         leaf_type => {
             let shape = shape(rows, rng);
@@ -205,8 +220,18 @@ fn child(field: &Field, rows: usize, nulls: f64, rng: &mut Rng) -> ArrayRef {
 }
 
 fn shape(rows: usize, rng: &mut Rng) -> Shape {
-    let orders = [Order::Shuffled, Order::Skewed, Order::Sorted, Order::Runs(9)];
-    let spreads = [Spread::Narrow, Spread::Wide, Spread::Stepped, Spread::Outliers];
+    let orders = [
+        Order::Shuffled,
+        Order::Skewed,
+        Order::Sorted,
+        Order::Runs(9),
+    ];
+    let spreads = [
+        Spread::Narrow,
+        Spread::Wide,
+        Spread::Stepped,
+        Spread::Outliers,
+    ];
     Shape {
         rows,
         distinct: [1, 3, 40, rows][rng.below(4)],
@@ -221,7 +246,14 @@ fn ints(data_type: DataType, rows: usize, rng: &mut Rng) -> ArrayRef {
 }
 
 fn retype(array: &ArrayRef, to: &DataType) -> ArrayRef {
-    make_array(array.to_data().into_builder().data_type(to.clone()).build().unwrap())
+    make_array(
+        array
+            .to_data()
+            .into_builder()
+            .data_type(to.clone())
+            .build()
+            .unwrap(),
+    )
 }
 
 fn text(rng: &mut Rng) -> String {

@@ -39,7 +39,13 @@ pub struct Mutant {
 
 /// Every damage to one encoded array: each byte of each buffer and of the metadata flipped, each
 /// truncated, wild numbers everywhere. At most `limit` per buffer, spread evenly and seeded.
-pub fn mutants(node: &Node, models: &Models, limit: usize, seed: u64, visit: &mut dyn FnMut(Mutant)) {
+pub fn mutants(
+    node: &Node,
+    models: &Models,
+    limit: usize,
+    seed: u64,
+    visit: &mut dyn FnMut(Mutant),
+) {
     let mut rng = Rng::new(seed);
     let nodes = count(node);
     for place in 0..nodes {
@@ -119,7 +125,9 @@ pub fn mutants(node: &Node, models: &Models, limit: usize, seed: u64, visit: &mu
         }
         for parents in [vec![], vec![0], vec![9, 9], vec![u32::MAX; 4]] {
             if parents != original.parents {
-                put(format!("parents {parents:?}"), &|n| n.parents = parents.clone());
+                put(format!("parents {parents:?}"), &|n| {
+                    n.parents = parents.clone()
+                });
             }
         }
     }
@@ -176,7 +184,11 @@ pub fn damaged(bytes: &[u8], limit: usize, rng: &mut Rng) -> Vec<(String, Vec<u8
     for at in (start..bytes.len()).step_by(step) {
         let masks = match step {
             1 => vec![0xff, 1u8 << rng.below(8)],
-            _ => vec![if rng.chance(0.5) { 0xff } else { 1 << rng.below(8) }],
+            _ => vec![if rng.chance(0.5) {
+                0xff
+            } else {
+                1 << rng.below(8)
+            }],
         };
         for mask in masks {
             let mut copy = bytes.to_vec();
@@ -184,7 +196,16 @@ pub fn damaged(bytes: &[u8], limit: usize, rng: &mut Rng) -> Vec<(String, Vec<u8
             list.push((format!("byte {at} ^ {mask:#x}"), copy));
         }
     }
-    for at in [0, 1, 2, 3, 4, 8, bytes.len() / 2, bytes.len().saturating_sub(1)] {
+    for at in [
+        0,
+        1,
+        2,
+        3,
+        4,
+        8,
+        bytes.len() / 2,
+        bytes.len().saturating_sub(1),
+    ] {
         if at < bytes.len() {
             list.push((format!("cut to {at}"), bytes[..at].to_vec()));
         }
@@ -246,7 +267,10 @@ pub fn wild_fields(message: &[u8]) -> Vec<(String, Vec<u8>)> {
             1 | 5 => {
                 for number in WILD {
                     let bytes = &number.to_le_bytes()[..field.end - field.body];
-                    list.push((format!("field {i} is {number:#x}"), splice(field.body..field.end, bytes)));
+                    list.push((
+                        format!("field {i} is {number:#x}"),
+                        splice(field.body..field.end, bytes),
+                    ));
                 }
             }
             _ => {
@@ -254,12 +278,18 @@ pub fn wild_fields(message: &[u8]) -> Vec<(String, Vec<u8>)> {
                 for (how, inner) in wild_fields(body).into_iter().take(80) {
                     let mut with = varint(inner.len() as u64);
                     with.extend(inner);
-                    list.push((format!("field {i}: {how}"), splice(field.length..field.end, &with)));
+                    list.push((
+                        format!("field {i}: {how}"),
+                        splice(field.length..field.end, &with),
+                    ));
                 }
                 for (how, inner) in wild_varints(body) {
                     let mut with = varint(inner.len() as u64);
                     with.extend(inner);
-                    list.push((format!("field {i}: {how}"), splice(field.length..field.end, &with)));
+                    list.push((
+                        format!("field {i}: {how}"),
+                        splice(field.length..field.end, &with),
+                    ));
                 }
             }
         }
@@ -396,7 +426,15 @@ fn wild_fields_reach_into_messages() {
     // Field 1: varint 5; field 2: a message with field 1 = 300.
     let message = [0x08, 5, 0x12, 3, 0x08, 0xac, 0x02];
     let variants = wild_fields(&message);
-    assert!(variants.iter().any(|(how, _)| how == "field 0 is 0xffffffff"));
-    assert!(variants.iter().any(|(how, _)| how == "field 1: field 0 is 0x0"));
+    assert!(
+        variants
+            .iter()
+            .any(|(how, _)| how == "field 0 is 0xffffffff")
+    );
+    assert!(
+        variants
+            .iter()
+            .any(|(how, _)| how == "field 1: field 0 is 0x0")
+    );
     assert_eq!(variants[0].1, &message[2..]);
 }

@@ -52,7 +52,10 @@ struct Found(BTreeMap<String, (usize, String)>);
 
 impl Found {
     fn add(&mut self, id: &str, kind: String, example: String) {
-        let entry = self.0.entry(format!("{id}: {kind}")).or_insert((0, example));
+        let entry = self
+            .0
+            .entry(format!("{id}: {kind}"))
+            .or_insert((0, example));
         entry.0 += 1;
     }
 
@@ -60,7 +63,10 @@ impl Found {
         let mut text = format!("of {cases} cases:");
         for (kind, (count, example)) in &self.0 {
             let cut = kind.char_indices().nth(300).map_or(kind.len(), |(i, _)| i);
-            text.push_str(&format!("\n{} ({count} times)\n    e.g. {example}", &kind[..cut]));
+            text.push_str(&format!(
+                "\n{} ({count} times)\n    e.g. {example}",
+                &kind[..cut]
+            ));
         }
         assert!(self.0.is_empty(), "{text}\n");
     }
@@ -81,19 +87,26 @@ fn damaged_nodes_give_an_error_or_a_valid_array() {
             _ => 10,
         };
         for (i, sample) in arrays.iter().enumerate() {
-            let encode = || conformance::encode(encoding, &sample.name, &sample.array, Profile::Balanced);
+            let encode =
+                || conformance::encode(encoding, &sample.name, &sample.array, Profile::Balanced);
             let Ok(Ok(Some(encoded))) = guarded(encode).result else {
                 continue;
             };
             let spread = encoded.node.children.len().max(1);
-            mutants(&encoded.node, &encoded.models, limit.div_ceil(spread), i as u64, &mut |mutant| {
-                let case = format!("{id}, {}, {}", sample.name, mutant.how);
-                watch.case(|| case.clone());
-                cases += 1;
-                try_mutant(&encoded, &mutant, cases as u64, &mut |kind| {
-                    found.add(id, kind, case.clone());
-                });
-            });
+            mutants(
+                &encoded.node,
+                &encoded.models,
+                limit.div_ceil(spread),
+                i as u64,
+                &mut |mutant| {
+                    let case = format!("{id}, {}, {}", sample.name, mutant.how);
+                    watch.case(|| case.clone());
+                    cases += 1;
+                    try_mutant(&encoded, &mutant, cases as u64, &mut |kind| {
+                        found.add(id, kind, case.clone());
+                    });
+                },
+            );
         }
     }
     found.report(cases);
@@ -139,7 +152,11 @@ fn try_mutant(encoded: &Encoded, mutant: &Mutant, seed: u64, wrong: &mut dyn FnM
             let result = with_mutant(encoded, mutant, |c| {
                 c.compare(&mutant.node, data_type, op, &value)
             });
-            valid(result.map(|a| std::sync::Arc::new(a) as ArrayRef), &DataType::Boolean, rows)
+            valid(
+                result.map(|a| std::sync::Arc::new(a) as ArrayRef),
+                &DataType::Boolean,
+                rows,
+            )
         });
     }
 }
@@ -169,7 +186,12 @@ fn input_bytes(node: &Node, mutant: &Mutant) -> u64 {
             total += buffer.bytes().map_or(0, |b| b.len() as u64);
         }
     });
-    total + mutant.models.iter().map(|m| m.bytes().len() as u64).sum::<u64>()
+    total
+        + mutant
+            .models
+            .iter()
+            .map(|m| m.bytes().len() as u64)
+            .sum::<u64>()
 }
 
 fn check(input: u64, wrong: &mut dyn FnMut(String), code: impl FnOnce() -> Result<(), String>) {
@@ -218,7 +240,8 @@ fn another_type_than_the_stored_one_gives_an_error_or_a_valid_array() {
     for encoding in Registry::standard().iter() {
         let id = encoding.id();
         for sample in samples(|t| encoding.accepts(t), id == conformance::NULLABLE) {
-            let encode = || conformance::encode(encoding, &sample.name, &sample.array, Profile::Balanced);
+            let encode =
+                || conformance::encode(encoding, &sample.name, &sample.array, Profile::Balanced);
             let Ok(Ok(Some(encoded))) = guarded(encode).result else {
                 continue;
             };
@@ -226,10 +249,15 @@ fn another_type_than_the_stored_one_gives_an_error_or_a_valid_array() {
                 let case = format!("{id}, {} read as {data_type}", sample.name);
                 watch.case(|| case.clone());
                 cases += 1;
-                check(1 << 20, &mut |kind| found.add(id, kind, case.clone()), || {
-                    let result = encoded.with_context(|c| c.decode_all(&encoded.node, data_type));
-                    valid(result, data_type, encoded.node.rows)
-                });
+                check(
+                    1 << 20,
+                    &mut |kind| found.add(id, kind, case.clone()),
+                    || {
+                        let result =
+                            encoded.with_context(|c| c.decode_all(&encoded.node, data_type));
+                        valid(result, data_type, encoded.node.rows)
+                    },
+                );
             }
         }
     }
@@ -287,7 +315,9 @@ fn noise(id: &'static str, ids: &[&'static str], depth: usize, rng: &mut Rng) ->
         let length = [0, 1, 4, 8, 13, 64, 128, 400, 800, 1024][rng.below(10)];
         let bytes = match rng.below(3) {
             0 => vec![0; length],
-            1 => (0..length).map(|i| (i / 4) as u8 * u8::from(i % 4 == 0)).collect(),
+            1 => (0..length)
+                .map(|i| (i / 4) as u8 * u8::from(i % 4 == 0))
+                .collect(),
             _ => rng.bytes(length),
         };
         node = node.with_buffer(bytes);
