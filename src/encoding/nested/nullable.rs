@@ -68,11 +68,8 @@ impl Encoding for Nullable {
     ) -> Result<ArrayRef> {
         node.expect(0, 2)?;
         let rows_only = Selection::from(selection.rows.clone());
-        let validity = context.decode(
-            node.child_of(0, node.rows)?,
-            &DataType::Boolean,
-            &rows_only,
-        )?;
+        let validity =
+            context.decode(node.child_of(0, node.rows)?, &DataType::Boolean, &rows_only)?;
         let values = context.decode(node.child_of(1, node.rows)?, data_type, selection)?;
         let validity = validity.as_boolean();
         if validity.null_count() > 0 || values.logical_null_count() > 0 {
@@ -86,10 +83,7 @@ impl Encoding for Nullable {
     fn reads(&self, _: &Node, selection: &Selection) -> Reads {
         Reads::Parts {
             buffers: Vec::new(),
-            children: vec![
-                Some(selection.rows.clone().into()),
-                Some(selection.clone()),
-            ],
+            children: vec![Some(selection.rows.clone().into()), Some(selection.clone())],
         }
     }
 }
@@ -122,7 +116,9 @@ fn filled(array: &ArrayRef, nulls: &NullBuffer) -> Result<ArrayRef> {
 }
 
 fn zeros(data_type: &DataType, rows: usize) -> Result<ArrayRef> {
-    let data = ArrayData::new_null(data_type, rows).into_builder().nulls(None);
+    let data = ArrayData::new_null(data_type, rows)
+        .into_builder()
+        .nulls(None);
     Ok(make_array(data.build()?))
 }
 
