@@ -18,6 +18,7 @@ pub mod traits;
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
 pub use model::{Model, Models};
 pub use node::{Node, NodeBuffer};
+pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
@@ -55,5 +56,10 @@ encodings! {
     /// Validity and nested arrays: structure around other encodings.
     nested {
         nullable::Nullable,
+        null::Null,
+        list::List,
+        fixedlist::FixedList,
+        structs::Struct,
+        map::Map,
     }
 }
