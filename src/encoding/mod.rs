@@ -17,7 +17,7 @@ pub mod statistics;
 pub mod traits;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
-pub use model::{Model, Models};
+pub use model::{Model, ModelDigest, ModelStore, Models};
 pub use node::{Node, NodeBuffer};
 pub use planner::{Planner, Spec};
 pub use registry::Registry;
