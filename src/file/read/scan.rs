@@ -318,10 +318,17 @@ impl Scan {
         let mut arrays = Vec::with_capacity(self.output.len() + 1);
         for (position, &column) in self.output.clone().iter().enumerate() {
             let wanted = self.request.columns[position];
+            let elements = self.elements(position);
             let known = window.at_hand.iter().find(|(c, _)| *c == wanted);
-            arrays.push(match known {
-                Some((_, array)) => Arc::clone(array),
-                None => self.fetcher.read(column, &window.rows, &window.selection)?,
+            arrays.push(match (known, elements) {
+                (Some((_, array)), None) => Arc::clone(array),
+                (_, None) => self
+                    .fetcher
+                    .read(column, &window.rows, &window.selection)?,
+                (_, Some(elements)) => {
+                    let selection = window.selection.clone().with_elements(elements);
+                    self.fetcher.read(column, &window.rows, &selection)?
+                }
             });
         }
         if self.request.row_ids {
