@@ -61,6 +61,7 @@ encodings! {
         nullable::Nullable,
     }
     /// Columns conditioned on other columns of the table.
-    table [plan] {
+    table [model, plan, rows, spec, tree, walk] {
+        context::Context,
     }
 }
