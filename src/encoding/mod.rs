@@ -67,7 +67,8 @@ encodings! {
         map::Map,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
-    table [plan] {
+    table [model, plan, rows, spec, tree, walk] {
+        context::Context,
         restore::Restore,
     }
 }
