@@ -206,3 +206,6 @@ impl ChildEncoder for Chain<'_> {
         forced(array, self.parts, role, context)
     }
 }
+
+#[cfg(test)]
+mod tests;
