@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub mod blocks;
 pub mod context;
+pub mod entropy;
 pub mod model;
 pub mod node;
 pub mod physical;
@@ -38,10 +39,13 @@ pub enum Profile {
 }
 
 /// Declares the modules of all encodings and lists them: adding one is one line here. The order
-/// inside is the planner's tie-break.
+/// inside is the planner's tie-break. Modules that a family's encodings share stand in brackets.
 macro_rules! encodings {
-    ($($(#[$doc:meta])* $family:ident { $($module:ident :: $encoding:ident),* $(,)? })*) => {
-        $($(#[$doc])* pub mod $family { $(pub mod $module;)* })*
+    ($(
+        $(#[$doc:meta])*
+        $family:ident $([$($shared:ident),* $(,)?])? { $($module:ident :: $encoding:ident),* $(,)? }
+    )*) => {
+        $($(#[$doc])* pub mod $family { $($(pub mod $shared;)*)? $(pub mod $module;)* })*
 
         fn standard_encodings() -> Vec<Arc<dyn Encoding>> {
             vec![$($(Arc::new($family::$module::$encoding),)*)*]
@@ -69,5 +73,9 @@ encodings! {
         fixedlist::FixedList,
         structs::Struct,
         map::Map,
+    }
+    /// Columns conditioned on other columns of the table, and values restored from them.
+    table [plan] {
+        restore::Restore,
     }
 }
