@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+pub mod blocks;
 pub mod context;
 pub mod entropy;
 pub mod model;
@@ -56,6 +57,13 @@ encodings! {
     /// Numbers, booleans, fixed-size binary.
     scalar {
         plain::Plain,
+    }
+    /// Text and bytes, and general compression of any values.
+    string {
+        fsst::Fsst,
+        front::Front,
+        zstd::Zstd,
+        lz4::Lz4,
     }
     /// Validity and nested arrays: structure around other encodings.
     nested {
