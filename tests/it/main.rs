@@ -1,6 +1,7 @@
-//! The integration tests, in one binary: dependencies are linked once.
+//! All integration tests, in one binary: a module a subject.
 
 mod conformance;
+mod file;
 mod generate;
 mod guard;
 mod hostile;

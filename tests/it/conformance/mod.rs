@@ -42,30 +42,16 @@ impl Encoded {
         let models = fresh(&self.models);
         let budget = budget(&self.array);
         let parents: &[ArrayRef] = &self.parents;
-        let source = Parents(parents);
         code(&DecodeContext::new(
             Registry::standard(),
             &models,
-            &source,
+            &parents,
             budget,
         ))
     }
 
     pub fn data_type(&self) -> &DataType {
         self.array.data_type()
-    }
-}
-
-/// Parents that a test holds as arrays.
-pub struct Parents<'a>(pub &'a [ArrayRef]);
-
-impl pilaster::encoding::ParentSource for Parents<'_> {
-    fn parent(
-        &self,
-        slot: u32,
-        selection: &pilaster::encoding::Selection,
-    ) -> pilaster::Result<ArrayRef> {
-        self.0.parent(slot, selection)
     }
 }
 

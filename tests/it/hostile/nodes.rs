@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use pilaster::encoding::{CompareOp, DecodeContext, Node, Profile, Registry, Selection};
 
 use super::mutate::{Mutant, damaged, mutants, wild_fields};
-use crate::conformance::{self, Encoded, Parents, is_comparable};
+use crate::conformance::{self, Encoded, is_comparable};
 use crate::generate::{self, Rng, Sample, logical};
 use crate::guard::{Watch, guarded};
 
@@ -167,12 +167,12 @@ fn with_mutant<T>(
     code: impl FnOnce(&DecodeContext<'_>) -> T,
 ) -> T {
     let budget = conformance::budget(&encoded.array);
-    let source = Parents(&encoded.parents);
+    let parents = encoded.parents.as_slice();
     let models = conformance::fresh(&mutant.models);
     code(&DecodeContext::new(
         Registry::standard(),
         &models,
-        &source,
+        &parents,
         budget,
     ))
 }
