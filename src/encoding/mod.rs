@@ -61,7 +61,7 @@ encodings! {
         nullable::Nullable,
     }
     /// Columns conditioned on other columns of the table.
-    table [model, plan, rows, spec, tree, walk] {
+    table [chunk, model, plan, rows, spec, tree, walk] {
         context::Context,
     }
 }
