@@ -3,6 +3,7 @@
 mod conformance;
 mod file;
 mod generate;
+mod golden;
 mod guard;
 mod hostile;
 mod same;
