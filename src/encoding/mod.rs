@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 pub mod context;
+pub mod entropy;
 pub mod model;
 pub mod node;
 pub mod physical;
@@ -18,6 +19,7 @@ pub mod traits;
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
 pub use model::{Model, Models};
 pub use node::{Node, NodeBuffer};
+pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
@@ -36,10 +38,13 @@ pub enum Profile {
 }
 
 /// Declares the modules of all encodings and lists them: adding one is one line here. The order
-/// inside is the planner's tie-break.
+/// inside is the planner's tie-break. Modules that a family's encodings share stand in brackets.
 macro_rules! encodings {
-    ($($(#[$doc:meta])* $family:ident { $($module:ident :: $encoding:ident),* $(,)? })*) => {
-        $($(#[$doc])* pub mod $family { $(pub mod $module;)* })*
+    ($(
+        $(#[$doc:meta])*
+        $family:ident $([$($shared:ident),* $(,)?])? { $($module:ident :: $encoding:ident),* $(,)? }
+    )*) => {
+        $($(#[$doc])* pub mod $family { $($(pub mod $shared;)*)? $(pub mod $module;)* })*
 
         fn standard_encodings() -> Vec<Arc<dyn Encoding>> {
             vec![$($(Arc::new($family::$module::$encoding),)*)*]
@@ -55,5 +60,14 @@ encodings! {
     /// Validity and nested arrays: structure around other encodings.
     nested {
         nullable::Nullable,
+        null::Null,
+        list::List,
+        fixedlist::FixedList,
+        structs::Struct,
+        map::Map,
+    }
+    /// Columns conditioned on other columns of the table, and values restored from them.
+    table [plan] {
+        restore::Restore,
     }
 }

@@ -2,5 +2,21 @@
 //! writer and the sans-IO reader. `formats/README.md` is its specification.
 
 pub mod layout;
+pub mod local;
+pub mod machine;
+mod postscript;
+pub mod proto;
+pub mod read;
+pub mod segment;
+mod shape;
+mod types;
+pub mod write;
 
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
+pub use local::File;
+pub use machine::{Machine, ReadAt, Step, drive};
+pub use read::{
+    ColumnMeta, ColumnScan, FileMeta, Opener, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest,
+    ZoneColumn, ZoneLoader, Zones,
+};
+pub use write::{WriteOptions, WriteSummary, Writer};

@@ -65,19 +65,13 @@ impl Encoding for Plain {
                 let data = array.to_data();
                 let width = width(array.data_type())?;
                 node.with_buffer(
-                    data.buffers()[0]
-                        .slice_with_length(data.offset() * width, data.len() * width),
+                    data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width),
                 )
             }
         }))
     }
 
-    fn decode(
-        &self,
-        node: &Node,
-        data_type: &DataType,
-        _: &DecodeContext<'_>,
-    ) -> Result<ArrayRef> {
+    fn decode(&self, node: &Node, data_type: &DataType, _: &DecodeContext<'_>) -> Result<ArrayRef> {
         if *data_type == DataType::Binary {
             node.expect(2, 0)?;
             let count = node.rows + 1;

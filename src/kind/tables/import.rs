@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::encoding::Profile;
 use crate::encoding::physical::check_storable;
 use crate::error::Result;
-use crate::file::{Writer, WriteOptions};
+use crate::file::{Layout, WriteOptions, Writer};
 
+use super::layout::ArchiveLayout;
 use super::sort;
-use super::source::{self, Source, SourceOptions};
+use super::source::{self, SourceOptions};
 
 /// Memory that an import keeps to, whatever the size of its input, in bytes.
 pub const IMPORT_MEMORY: usize = 512 << 20;
@@ -59,6 +60,8 @@ pub struct ImportSummary {
     pub columns: usize,
     /// Bytes of the sources.
     pub bytes_in: u64,
+    /// Bytes of the rows in Arrow's layout.
+    pub arrow_bytes: u64,
     /// Bytes of the file.
     pub bytes_out: u64,
 }
@@ -101,7 +104,12 @@ pub fn import(
         source = Box::new(sorted);
     }
     let columns = schema.fields().len();
+    let layout: Option<Box<dyn Layout>> = match options.profile {
+        Profile::Archive => Some(Box::new(ArchiveLayout::default())),
+        _ => None,
+    };
     let write = WriteOptions {
+        layout,
         profile: options.profile,
         specs: options.specs.clone(),
         ..WriteOptions::default()
@@ -120,6 +128,7 @@ pub fn import(
         rows: done.rows,
         columns,
         bytes_in: total,
+        arrow_bytes: done.arrow_bytes,
         bytes_out: done.bytes,
     })
 }

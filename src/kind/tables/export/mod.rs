@@ -5,12 +5,15 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
+use super::source::csv::{Dialect, STYLE_KEY};
 use crate::error::{Error, Result};
+use crate::file::File;
 
 mod columnar;
 mod csv;
@@ -82,6 +85,73 @@ pub fn sink<'a>(
         ExportFormat::Arrow => Box::new(columnar::ArrowSink::file(schema, out)?),
         ExportFormat::ArrowStream => Box::new(columnar::ArrowSink::stream(schema, out)?),
     })
+}
+
+/// How a file is exported.
+#[derive(Debug, Clone, Default)]
+pub struct ExportOptions {
+    /// The format; else the target's extension says it, and standard output gets CSV.
+    pub format: Option<ExportFormat>,
+}
+
+/// What an export did.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportSummary {
+    /// Rows written.
+    pub rows: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// Writes all rows of a `.pil` file to `dst` (`-` is standard output), which changes only when all
+/// went well. `progress` is told the rows written and the rows there are.
+pub fn export(
+    src: &Path,
+    dst: &Path,
+    options: &ExportOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<ExportSummary> {
+    let file = File::open(src)?;
+    let standard = dst.as_os_str() == "-";
+    let format = match options.format {
+        Some(ExportFormat::Arrow) if standard => ExportFormat::ArrowStream,
+        Some(format) => format,
+        None if standard => ExportFormat::Csv,
+        None => ExportFormat::of(dst)?,
+    };
+    let mut schema = file.meta().schema()?;
+    if dst.extension().is_some_and(|e| e == "tsv") {
+        schema = tabbed(&schema);
+    }
+    let mut target = Target::create(dst)?;
+    let total = file.meta().rows();
+    let mut rows = 0;
+    {
+        let mut sink = sink(format, &schema, &mut target)?;
+        for batch in file.scan_all()? {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            sink.write(&batch)?;
+            progress(rows, total);
+        }
+        sink.finish()?;
+    }
+    Ok(ExportSummary {
+        rows,
+        bytes: target.publish()?,
+    })
+}
+
+/// The schema with tabs as its dialect's delimiter.
+fn tabbed(schema: &SchemaRef) -> SchemaRef {
+    let mut metadata = schema.metadata().clone();
+    let words = metadata.entry(STYLE_KEY.to_owned()).or_default();
+    let dialect = Dialect {
+        delimiter: b'\t',
+        ..Dialect::from_words(words)
+    };
+    *words = dialect.to_words();
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
 /// A writer's refusal: an I/O error keeps its kind.

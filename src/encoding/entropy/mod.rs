@@ -1,0 +1,1 @@
+//! Entropy coders that the encoding families share.
