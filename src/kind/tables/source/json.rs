@@ -49,8 +49,11 @@ impl Lines {
             consumed: 0,
             bytes: Vec::new(),
         };
-        let head = lines.input.fill_buf().map_err(|e| lines.failed(e))?;
-        if head.starts_with(b"\xef\xbb\xbf") {
+        let marked = match lines.input.fill_buf() {
+            Ok(head) => head.starts_with(b"\xef\xbb\xbf"),
+            Err(e) => return Err(lines.failed(e)),
+        };
+        if marked {
             lines.input.consume(3);
             lines.consumed = 3;
         }
