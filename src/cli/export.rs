@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::Outcome;
 use super::progress::Meter;
 use super::words::{bytes, plural};
-use super::Outcome;
 use crate::kind::tables::export::ExportFormat;
 use crate::kind::tables::{ExportOptions, export};
 

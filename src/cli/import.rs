@@ -93,7 +93,10 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
     if !matches!(args.kind, Kind::Auto | Kind::Tables) {
         return Err(Failure::Message(format!(
             "--kind {} is not in this version, which imports tables; leave --kind out",
-            args.kind.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+            args.kind
+                .to_possible_value()
+                .map(|v| v.get_name().to_owned())
+                .unwrap_or_default()
         )));
     }
     let Some((target, sources)) = args.paths.split_last() else {

@@ -36,10 +36,8 @@ impl Meter {
         }
         let bytes = self.bytes;
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(
-                Some(total),
-                ProgressDrawTarget::stderr_with_hz(10),
-            );
+            let bar =
+                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
             let template = match bytes {
                 true => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {msg}",
                 false => "{bar:30} {human_pos}/{human_len} eta {eta} {msg}",

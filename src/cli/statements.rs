@@ -35,8 +35,8 @@ pub(super) fn quoted_paths(text: &str) -> Vec<String> {
                 let word = word.to_ascii_uppercase();
                 in_from = match word.as_str() {
                     "FROM" | "JOIN" => true,
-                    "WHERE" | "GROUP" | "ORDER" | "HAVING" | "LIMIT" | "ON" | "USING" | "SELECT"
-                    | "UNION" | "WINDOW" => false,
+                    "WHERE" | "GROUP" | "ORDER" | "HAVING" | "LIMIT" | "ON" | "USING"
+                    | "SELECT" | "UNION" | "WINDOW" => false,
                     _ => in_from,
                 };
                 table_next = matches!(word.as_str(), "FROM" | "JOIN");
@@ -80,7 +80,9 @@ fn tokens(text: &str) -> Vec<(usize, Token)> {
                 at = text[at..].find('\n').map_or(bytes.len(), |n| at + n);
             }
             b'/' if bytes.get(at + 1) == Some(&b'*') => {
-                at = text[at + 2..].find("*/").map_or(bytes.len(), |n| at + 2 + n + 2);
+                at = text[at + 2..]
+                    .find("*/")
+                    .map_or(bytes.len(), |n| at + 2 + n + 2);
             }
             quote @ (b'\'' | b'"') => {
                 let mut value = String::new();
@@ -135,7 +137,10 @@ mod tests {
     #[test]
     fn statements_end_at_semicolons_outside_of_quotes_and_comments() {
         let (statements, rest) = split("SELECT ';' -- no; end\n; SELECT \"a;b\" /* ; */;; x");
-        assert_eq!(statements, ["SELECT ';' -- no; end", "SELECT \"a;b\" /* ; */"]);
+        assert_eq!(
+            statements,
+            ["SELECT ';' -- no; end", "SELECT \"a;b\" /* ; */"]
+        );
         assert_eq!(rest, " x");
         assert_eq!(split("'it''s; '").0, Vec::<String>::new());
         assert!(is_blank(" -- nothing\n "));

@@ -78,7 +78,11 @@ pub(super) fn align(rows: &[Vec<String>], right: &[usize]) -> String {
         let mut line = String::new();
         for (i, cell) in row.iter().enumerate() {
             let pad = widths[i] - cell.chars().count();
-            let (before, after) = if right.contains(&i) { (pad, 0) } else { (0, pad) };
+            let (before, after) = if right.contains(&i) {
+                (pad, 0)
+            } else {
+                (0, pad)
+            };
             line.push_str(&" ".repeat(before));
             line.push_str(cell);
             line.push_str(&" ".repeat(after + 2));

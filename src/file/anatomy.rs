@@ -98,7 +98,10 @@ impl TreeAnatomy {
     /// The encoding's name without the prefix and version: `dictionary` of
     /// `pilaster.dictionary.v1`.
     pub fn short(&self) -> &str {
-        let name = self.encoding.strip_prefix("pilaster.").unwrap_or(&self.encoding);
+        let name = self
+            .encoding
+            .strip_prefix("pilaster.")
+            .unwrap_or(&self.encoding);
         name.rsplit_once(".v").map_or(name, |(name, _)| name)
     }
 
@@ -153,7 +156,11 @@ impl File {
                 decoded += chunk.decoded_bytes;
                 TreeAnatomy::lay(&mut tree, &chunk.root);
             }
-            let models = column.models.iter().map(|m| m.range.end - m.range.start).sum();
+            let models = column
+                .models
+                .iter()
+                .map(|m| m.range.end - m.range.start)
+                .sum();
             let zones = match &column.zones {
                 Some(zones) => column.segments[zones.segment].len(),
                 None => 0,
@@ -184,7 +191,11 @@ impl File {
                 lossiness: column.lossiness.clone(),
                 words: column.words.clone(),
                 tree,
-                segments: column.segments.iter().map(|s| (s.offset(), s.stored_len())).collect(),
+                segments: column
+                    .segments
+                    .iter()
+                    .map(|s| (s.offset(), s.stored_len()))
+                    .collect(),
             });
         }
         let known = parts.data + parts.models + parts.zones + parts.metadata;

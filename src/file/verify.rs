@@ -23,6 +23,16 @@ pub struct VerifyReport {
     pub problems: Vec<Error>,
 }
 
+impl VerifyReport {
+    /// A damaged parent shows in each of its children: it is told once.
+    fn add(&mut self, problem: Error) {
+        let text = problem.to_string();
+        if self.problems.iter().all(|p| p.to_string() != text) {
+            self.problems.push(problem);
+        }
+    }
+}
+
 impl File {
     /// Reads all of the file: checks each checksum, decodes each chunk and each zone map. Goes on
     /// after a damaged column. `progress` is told the columns done and the columns there are.
@@ -37,7 +47,7 @@ impl File {
                 Err(Error::Io { what, source }) => return Err(Error::Io { what, source }),
                 Err(e) => {
                     sound.push(false);
-                    report.problems.push(meta.locate(e, Some(index)));
+                    report.add(meta.locate(e, Some(index)));
                 }
             }
             progress(index / 2, total);
@@ -50,13 +60,15 @@ impl File {
                     return Err(e);
                 }
                 sound[index] = false;
-                report.problems.push(meta.locate(e, Some(index)));
+                report.add(meta.locate(e, Some(index)));
             }
             progress((total + index) / 2, total);
         }
         for (shown, &index) in meta.shown().iter().enumerate() {
-            if sound[index] && let Err(e) = self.zones(&[shown]) {
-                report.problems.push(meta.locate(e, Some(index)));
+            if sound[index]
+                && let Err(e) = self.zones(&[shown])
+            {
+                report.add(meta.locate(e, Some(index)));
             }
         }
         report.columns = total;
@@ -122,7 +134,12 @@ impl File {
         while let Some(&next) = found.get(at) {
             at += 1;
             if let Ok(column) = self.meta().column(next) {
-                let new: Vec<usize> = column.parents.iter().copied().filter(|p| !found.contains(p)).collect();
+                let new: Vec<usize> = column
+                    .parents
+                    .iter()
+                    .copied()
+                    .filter(|p| !found.contains(p))
+                    .collect();
                 found.extend(new);
             }
         }

@@ -1,3 +1,5 @@
 //! All integration tests, in one binary: a module a subject.
 
+#[cfg(feature = "cli")]
+mod cli;
 mod file;

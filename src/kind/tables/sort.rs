@@ -59,7 +59,12 @@ pub(crate) fn sorted(
     for name in by {
         let found = schema.fields().iter().position(|f| f.name() == name);
         columns.push(found.ok_or_else(|| {
-            let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).take(20).collect();
+            let names: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|f| f.name().as_str())
+                .take(20)
+                .collect();
             Error::invalid(format!(
                 "there is no column '{name}' to sort by; the columns are {}",
                 names.join(", ")
@@ -127,7 +132,10 @@ fn run(
     columns: &[usize],
 ) -> Result<RecordBatch> {
     let whole = concat_batches(schema, batches)?;
-    let keys: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(whole.column(*c))).collect();
+    let keys: Vec<ArrayRef> = columns
+        .iter()
+        .map(|c| Arc::clone(whole.column(*c)))
+        .collect();
     let rows = converter.convert_columns(&keys)?;
     let count = u32::try_from(whole.num_rows())
         .map_err(|_| Error::invalid("more than four billion rows in one sorted run"))?;
@@ -152,7 +160,10 @@ fn spilled(run: &RecordBatch) -> Result<(Batches, usize)> {
             at += n;
         }
         writer.finish()?;
-        writer.get_mut().flush().map_err(|e| Error::io("cannot write a temporary file", e))?;
+        writer
+            .get_mut()
+            .flush()
+            .map_err(|e| Error::io("cannot write a temporary file", e))?;
     }
     let file = scratch.reopen()?;
     let mut reader: StreamReader<BufReader<File>> = StreamReader::try_new_buffered(file, None)?;
@@ -172,7 +183,8 @@ impl Merge {
                 continue;
             }
             let keys = self.keys(&batch)?;
-            self.heap.push(Reverse((keys.row(0).owned(), self.heads.len())));
+            self.heap
+                .push(Reverse((keys.row(0).owned(), self.heads.len())));
             self.heads.push(Head {
                 batches,
                 batch,
@@ -185,7 +197,11 @@ impl Merge {
     }
 
     fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
-        let keys: Vec<ArrayRef> = self.columns.iter().map(|c| Arc::clone(batch.column(*c))).collect();
+        let keys: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|c| Arc::clone(batch.column(*c)))
+            .collect();
         Ok(self.converter.convert_columns(&keys)?)
     }
 
@@ -216,7 +232,8 @@ impl Merge {
                 head.row = 0;
             }
             let head = &self.heads[run];
-            self.heap.push(Reverse((head.keys.row(head.row).owned(), run)));
+            self.heap
+                .push(Reverse((head.keys.row(head.row).owned(), run)));
         }
         if picks.is_empty() {
             return Ok(None);

@@ -70,11 +70,15 @@ pub(super) enum ArrowSink<W: Write> {
 
 impl<W: Write> ArrowSink<W> {
     pub(super) fn file(schema: &SchemaRef, out: W) -> Result<Self> {
-        Ok(Self::File(FileWriter::try_new(out, schema).map_err(refused)?))
+        Ok(Self::File(
+            FileWriter::try_new(out, schema).map_err(refused)?,
+        ))
     }
 
     pub(super) fn stream(schema: &SchemaRef, out: W) -> Result<Self> {
-        Ok(Self::Stream(StreamWriter::try_new(out, schema).map_err(refused)?))
+        Ok(Self::Stream(
+            StreamWriter::try_new(out, schema).map_err(refused)?,
+        ))
     }
 }
 

@@ -41,7 +41,10 @@ pub enum ExportFormat {
 impl ExportFormat {
     /// The format that a path's extension asks for.
     pub fn of(path: &Path) -> Result<Self> {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         Self::named(&extension.to_ascii_lowercase()).ok_or_else(|| {
             Error::invalid(format!(
                 "{} does not say a format; end the name in .csv, .jsonl, .parquet or .arrow",

@@ -47,7 +47,12 @@ pub(crate) fn open_parquet(inputs: Vec<Input>) -> Result<Box<dyn Source>> {
         };
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(refuse)?;
         let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
-        let bytes: i64 = builder.metadata().row_groups().iter().map(|g| g.total_byte_size()).sum();
+        let bytes: i64 = builder
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|g| g.total_byte_size())
+            .sum();
         let width = bytes.max(0) as u64 / rows.max(1) + 1;
         let fit = (BATCH_BYTES as u64 / width).clamp(1, BATCH_ROWS as u64) as usize;
         let schema = Arc::clone(builder.schema());

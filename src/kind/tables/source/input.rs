@@ -35,9 +35,15 @@ impl Input {
         }
         if !meta.is_file() {
             // A pipe or device can be read only once.
-            return Ok(Self { name, ..Self::spool(file)? });
+            return Ok(Self {
+                name,
+                ..Self::spool(file)?
+            });
         }
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         Ok(Self {
             extension: extension.to_ascii_lowercase(),
             size: meta.len(),
@@ -110,7 +116,12 @@ impl Scratch {
         loop {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("pilaster-{}-{n}.tmp", std::process::id()));
-            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            match OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(&path)
+            {
                 Ok(file) => return Ok(Self { path, file }),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(e) => {

@@ -166,9 +166,7 @@ impl JsonSource {
                 self.current = None;
                 continue;
             }
-            let refuse = |e| {
-                Error::invalid(format!("{}, line {}: {e}", lines.name, lines.line))
-            };
+            let refuse = |e| Error::invalid(format!("{}, line {}: {e}", lines.name, lines.line));
             self.decoder.decode(&lines.bytes).map_err(refuse)?;
             bytes += lines.bytes.len();
         }
@@ -221,7 +219,10 @@ mod tests {
     fn open(text: &str) -> Result<JsonSource> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.jsonl");
-        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
         JsonSource::open(vec![Input::open(&path)?], &mut |_, _| ())
     }
 
@@ -249,7 +250,12 @@ mod tests {
     fn nested_values_and_missing_names() {
         let text = "{\"a\": [1, null], \"s\": {\"x\": \"\\u00e9\"}}\n\n{\"b\": true, \"a\": []}\n";
         let source = open(text).unwrap();
-        let names: Vec<_> = source.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let names: Vec<_> = source
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
         assert_eq!(names, ["a", "s", "b"]);
         let batch = source.map(|b| b.unwrap()).next().unwrap();
         assert_eq!(batch.num_rows(), 2);
@@ -262,8 +268,14 @@ mod tests {
     #[test]
     fn what_has_no_one_type_is_refused_with_its_line() {
         for (text, words) in [
-            ("{\"a\": 1}\n{\"a\": \"1\"}\n", "line 2, byte 7: column 'a': a string here, a number"),
-            ("{\"a\": {\"b\": 1}}\n{\"a\": {\"b\": []}}\n", "column 'a.b'"),
+            (
+                "{\"a\": 1}\n{\"a\": \"1\"}\n",
+                "line 2, byte 7: column 'a': a string here, a number",
+            ),
+            (
+                "{\"a\": {\"b\": 1}}\n{\"a\": {\"b\": []}}\n",
+                "column 'a.b'",
+            ),
             ("{\"a\": 1\n}\n", "line 1"),
             ("[1, 2]\n", "holds a list"),
             ("{\"a\": 1, \"a\": 2}\n", "twice"),

@@ -75,7 +75,8 @@ impl Numbers {
         let integer = !text.contains(['.', 'e', 'E']) && text != "-0";
         if !integer {
             self.float = true;
-            let short = numeral(text.as_bytes()).is_some_and(|n| n.end == text.len() && n.significant <= 15);
+            let short = numeral(text.as_bytes())
+                .is_some_and(|n| n.end == text.len() && n.significant <= 15);
             self.inexact |= !short && !float_is_exact(text);
             return;
         }
@@ -154,14 +155,18 @@ impl<'a> Walk<'a> {
         match walk.peek() {
             Some(b'{') => walk.object(members, 0)?,
             Some(b'[') => {
-                return Err(walk.misfit("the line holds a list; write one object a line (jq -c '.[]')"));
+                return Err(
+                    walk.misfit("the line holds a list; write one object a line (jq -c '.[]')")
+                );
             }
             _ => return Err(walk.misfit("the line holds no object; write one object a line")),
         }
         walk.space();
         match walk.peek() {
             None => Ok(()),
-            Some(_) => Err(walk.misfit("the line goes on behind its object; write one object a line")),
+            Some(_) => {
+                Err(walk.misfit("the line goes on behind its object; write one object a line"))
+            }
         }
     }
 
@@ -189,7 +194,8 @@ impl<'a> Walk<'a> {
     fn expect(&mut self, byte: u8) -> Result<(), Misfit> {
         if self.peek() != Some(byte) {
             return Err(match self.peek() {
-                None => self.misfit("the line ends inside its object; write one object a line (jq -c .)"),
+                None => self
+                    .misfit("the line ends inside its object; write one object a line (jq -c .)"),
                 Some(_) => self.misfit(format!("'{}' is missing", char::from(byte))),
             });
         }
@@ -238,7 +244,11 @@ impl<'a> Walk<'a> {
         match self.peek() {
             Some(b'n') => self.word("null"),
             Some(b't' | b'f') => {
-                let word = if self.peek() == Some(b't') { "true" } else { "false" };
+                let word = if self.peek() == Some(b't') {
+                    "true"
+                } else {
+                    "false"
+                };
                 self.settle(shape, Shape::Boolean)?;
                 self.word(word)
             }
@@ -268,7 +278,10 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
-            None => Err(self.misfit("the line ends inside its object; write one object a line (jq -c .)")),
+            None => {
+                Err(self
+                    .misfit("the line ends inside its object; write one object a line (jq -c .)"))
+            }
             Some(_) => Err(self.misfit("a value is missing or is no JSON")),
         }
     }

@@ -12,8 +12,8 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
 
-pub mod csv;
 mod columnar;
+pub mod csv;
 mod input;
 mod json;
 mod json_shape;
@@ -72,12 +72,19 @@ pub fn open(
     scanning: Scanning<'_>,
 ) -> Result<Box<dyn Source>> {
     let Some(first) = paths.first() else {
-        return Err(Error::invalid("there is nothing to import; name a file or `-`"));
+        return Err(Error::invalid(
+            "there is nothing to import; name a file or `-`",
+        ));
     };
     if paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
-        return Err(Error::invalid("`-` can be named only once: there is one standard input"));
+        return Err(Error::invalid(
+            "`-` can be named only once: there is one standard input",
+        ));
     }
-    let inputs = paths.iter().map(|p| Input::open(p)).collect::<Result<Vec<_>>>()?;
+    let inputs = paths
+        .iter()
+        .map(|p| Input::open(p))
+        .collect::<Result<Vec<_>>>()?;
     let format = detect(first, &inputs[0])?;
     for (path, input) in paths.iter().zip(&inputs).skip(1) {
         let other = detect(path, input)?;
@@ -121,7 +128,10 @@ pub fn detect(path: &Path, input: &Input) -> Result<SourceFormat> {
             )));
         }
     }
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "csv" | "tsv" | "tab" | "psv" | "txt" => return Ok(SourceFormat::Csv),
         "jsonl" | "ndjson" | "json" => return Ok(SourceFormat::JsonLines),

@@ -29,7 +29,11 @@ pub(crate) fn numeral(cell: &[u8]) -> Option<Numeral> {
     let mut fits = true;
     let mut significant = 0;
     let mut take = |at: &mut usize| {
-        while let Some(d) = cell.get(*at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
+        while let Some(d) = cell
+            .get(*at)
+            .map(|b| b.wrapping_sub(b'0'))
+            .filter(|d| *d < 10)
+        {
             if significant >= 19 {
                 fits = false;
             }
@@ -145,7 +149,11 @@ fn scientific(text: &[u8]) -> (Vec<u8>, i64) {
         .take_while(|b| **b != b'.')
         .filter(|b| b.is_ascii_digit())
         .count();
-    let digits: Vec<u8> = mantissa.iter().copied().filter(u8::is_ascii_digit).collect();
+    let digits: Vec<u8> = mantissa
+        .iter()
+        .copied()
+        .filter(u8::is_ascii_digit)
+        .collect();
     let leading = digits.iter().take_while(|d| **d == b'0').count();
     let trailing = digits.iter().rev().take_while(|d| **d == b'0').count();
     if leading == digits.len() {
@@ -167,7 +175,15 @@ mod tests {
 
     #[test]
     fn numerals_are_canonical_or_none() {
-        for text in ["0", "7", "-7", "10", "0.5", "-0.50", "123456789012345678901234567890"] {
+        for text in [
+            "0",
+            "7",
+            "-7",
+            "10",
+            "0.5",
+            "-0.50",
+            "123456789012345678901234567890",
+        ] {
             assert_eq!(numeral(text.as_bytes()).unwrap().end, text.len(), "{text}");
         }
         for text in ["007", "+5", ".5", "5.", "-", "", " 5", "00", "-.5", "x"] {
@@ -175,7 +191,10 @@ mod tests {
         }
         assert_eq!(numeral(b"1e5").unwrap().end, 1);
         assert_eq!(numeral(b"0.050").unwrap().significant, 2);
-        assert_eq!(numeral(b"9999999999999999999").unwrap().digits, Some(9999999999999999999));
+        assert_eq!(
+            numeral(b"9999999999999999999").unwrap().digits,
+            Some(9999999999999999999)
+        );
         assert_eq!(numeral(b"99999999999999999999").unwrap().digits, None);
     }
 
@@ -193,7 +212,14 @@ mod tests {
 
     #[test]
     fn exactness_is_of_digits_not_of_spelling() {
-        for text in ["1.10", "1e2", "0.30000000000000004", "-0", "100000000000000000000", "1E-7"] {
+        for text in [
+            "1.10",
+            "1e2",
+            "0.30000000000000004",
+            "-0",
+            "100000000000000000000",
+            "1E-7",
+        ] {
             assert!(float_is_exact(text), "{text}");
         }
         for text in ["12345678901234567891", "0.1234567890123456789", "1e999"] {

@@ -73,7 +73,10 @@ impl Builder {
             Values::Booleans(mut v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
             Values::Times(v) => {
                 let array = Int64Array::try_new(v.into(), nulls)?;
-                let data = array.into_data().into_builder().data_type(self.data_type.clone());
+                let data = array
+                    .into_data()
+                    .into_builder()
+                    .data_type(self.data_type.clone());
                 make_array(data.build()?)
             }
             Values::Text { offsets, bytes } => {

@@ -46,7 +46,11 @@ pub(crate) fn date(cell: &[u8]) -> Option<i32> {
     if cell.len() != 10 || cell[4] != b'-' || cell[7] != b'-' {
         return None;
     }
-    let (year, month, day) = (digits(&cell[..4])?, digits(&cell[5..7])?, digits(&cell[8..])?);
+    let (year, month, day) = (
+        digits(&cell[..4])?,
+        digits(&cell[5..7])?,
+        digits(&cell[8..])?,
+    );
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -54,7 +58,9 @@ pub(crate) fn date(cell: &[u8]) -> Option<i32> {
         2 => 28 + i64::from(leap),
         _ => return None,
     };
-    (1..=last).contains(&day).then(|| days(year, month, day) as i32)
+    (1..=last)
+        .contains(&day)
+        .then(|| days(year, month, day) as i32)
 }
 
 /// What follows a time.
@@ -237,7 +243,13 @@ mod tests {
         }
         assert_eq!(date(b"1970-01-01"), Some(0));
         assert_eq!(date(b"2000-03-01"), Some(11_017));
-        for bad in [&b"2023-02-29"[..], b"2023-13-01", b"2023-00-10", b"2023-1-001", b"1900-02-29"] {
+        for bad in [
+            &b"2023-02-29"[..],
+            b"2023-13-01",
+            b"2023-00-10",
+            b"2023-1-001",
+            b"1900-02-29",
+        ] {
             assert_eq!(date(bad), None);
         }
     }
@@ -260,9 +272,14 @@ mod tests {
             print_timestamp(&mut out, value, ticks(form.fraction), &form);
             assert_eq!(String::from_utf8(out).unwrap(), text);
         }
-        for bad in ["2024-02-29T24:00:00", "2024-02-29T23:59:60", "2024-02-29 23:59:58 Z",
-            "2024-02-29T23:59:58.", "9999-01-01T00:00:00.000000001", "2024-02-29T23:59:58+0100"]
-        {
+        for bad in [
+            "2024-02-29T24:00:00",
+            "2024-02-29T23:59:60",
+            "2024-02-29 23:59:58 Z",
+            "2024-02-29T23:59:58.",
+            "9999-01-01T00:00:00.000000001",
+            "2024-02-29T23:59:58+0100",
+        ] {
             assert_eq!(timestamp(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -155,7 +155,9 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> char {
-        separators(text.as_bytes(), true, None, false).delimiter.into()
+        separators(text.as_bytes(), true, None, false)
+            .delimiter
+            .into()
     }
 
     #[test]
@@ -180,6 +182,12 @@ mod tests {
         };
         assert_eq!(Dialect::from_words(&dialect.to_words()), dialect);
         assert_eq!(Dialect::default().to_words(), "");
-        assert_eq!(Dialect::from_words("delimiter=; later"), Dialect { delimiter: b';', ..Dialect::default() });
+        assert_eq!(
+            Dialect::from_words("delimiter=; later"),
+            Dialect {
+                delimiter: b';',
+                ..Dialect::default()
+            }
+        );
     }
 }

@@ -175,7 +175,10 @@ impl Guess {
                 && number.scale - number.significant >= 4;
             return FLOAT;
         }
-        let Some(value) = std::str::from_utf8(cell).ok().and_then(|t| t.parse::<f64>().ok()) else {
+        let Some(value) = std::str::from_utf8(cell)
+            .ok()
+            .and_then(|t| t.parse::<f64>().ok())
+        else {
             return 0;
         };
         self.plain_extreme |= wants_exponent(value);
@@ -187,7 +190,10 @@ impl Guess {
     }
 
     fn exponent(&mut self, cell: &[u8]) -> u8 {
-        let Some(value) = std::str::from_utf8(cell).ok().and_then(|t| t.parse::<f64>().ok()) else {
+        let Some(value) = std::str::from_utf8(cell)
+            .ok()
+            .and_then(|t| t.parse::<f64>().ok())
+        else {
             return 0;
         };
         if !wants_exponent(value) {
@@ -255,9 +261,8 @@ impl Guess {
 
     /// The one spelling of missing values, if there is only one.
     fn missing(&self) -> Option<Missing> {
-        let spellings = self.words.count_ones()
-            + u32::from(self.empty)
-            + u32::from(self.quoted_empty);
+        let spellings =
+            self.words.count_ones() + u32::from(self.empty) + u32::from(self.quoted_empty);
         match spellings {
             0 => Some(Missing::Empty),
             1 if self.empty => Some(Missing::Empty),
@@ -285,7 +290,10 @@ impl Guess {
                 4..=6 => TimeUnit::Microsecond,
                 _ => TimeUnit::Nanosecond,
             };
-            return Some(DataType::Timestamp(unit, zone_name(form.zone).map(Into::into)));
+            return Some(DataType::Timestamp(
+                unit,
+                zone_name(form.zone).map(Into::into),
+            ));
         }
         if may(INTEGER) {
             if !self.over_i64 {
@@ -335,5 +343,8 @@ pub(crate) fn missing(cell: &[u8]) -> Option<u8> {
     if cell.len() > 4 {
         return None;
     }
-    MISSING.iter().position(|m| m.as_bytes() == cell).map(|at| at as u8)
+    MISSING
+        .iter()
+        .position(|m| m.as_bytes() == cell)
+        .map(|at| at as u8)
 }

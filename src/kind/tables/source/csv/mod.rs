@@ -80,7 +80,12 @@ impl CsvSource {
             let head = input.head(64 << 10)?;
             let whole = head.len() as u64 == input.size();
             let tab = matches!(input.extension(), "tsv" | "tab");
-            separators.push(dialect::separators(&head, whole, options.csv.delimiter, tab));
+            separators.push(dialect::separators(
+                &head,
+                whole,
+                options.csv.delimiter,
+                tab,
+            ));
         }
         let mut survey = Survey {
             total: inputs.iter().map(Input::size).sum(),
@@ -173,7 +178,11 @@ impl CsvSource {
         if rows == 0 {
             return Ok(None);
         }
-        let arrays = self.builders.iter_mut().map(Builder::finish).collect::<Result<Vec<ArrayRef>>>()?;
+        let arrays = self
+            .builders
+            .iter_mut()
+            .map(Builder::finish)
+            .collect::<Result<Vec<ArrayRef>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(Some(RecordBatch::try_new_with_options(
             Arc::clone(&self.schema),

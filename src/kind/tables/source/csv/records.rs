@@ -76,7 +76,11 @@ impl<'a> Record<'a> {
     /// A cell's bytes, and whether it was quoted.
     pub(crate) fn cell(&self, i: usize) -> (&'a [u8], bool) {
         let cell = &self.cells[i];
-        let from = if cell.unescaped { self.side } else { self.buffer };
+        let from = if cell.unescaped {
+            self.side
+        } else {
+            self.buffer
+        };
         (&from[cell.start..cell.end], cell.quoted)
     }
 
@@ -195,7 +199,8 @@ impl<R: Read> Records<R> {
         if self.terminated {
             to -= 1;
             self.line += 1;
-            self.crlf = self.separators.newline == b'\n' && to > from && self.buffer[to - 1] == b'\r';
+            self.crlf =
+                self.separators.newline == b'\n' && to > from && self.buffer[to - 1] == b'\r';
             to -= usize::from(self.crlf);
         }
         self.consumed += (next - from) as u64;
@@ -296,7 +301,12 @@ impl<R: Read> Records<R> {
             }
             let last = bytes.get(at) != Some(&delimiter);
             let mut end = at;
-            if last && at < bytes.len() && newline == b'\n' && end > start && bytes[end - 1] == b'\r' {
+            if last
+                && at < bytes.len()
+                && newline == b'\n'
+                && end > start
+                && bytes[end - 1] == b'\r'
+            {
                 end -= 1;
             }
             self.cells.push(Cell {
@@ -338,7 +348,10 @@ mod tests {
     }
 
     fn split(text: &str) -> Vec<Vec<String>> {
-        let separators = Separators { delimiter: b',', newline: b'\n' };
+        let separators = Separators {
+            delimiter: b',',
+            newline: b'\n',
+        };
         let mut records = Records::new(Slow(text.as_bytes(), 3), "test", separators);
         records.buffer.truncate(4);
         let mut out = Vec::new();
@@ -357,7 +370,10 @@ mod tests {
         assert_eq!(split("a,b\n1,2\n"), [["a", "b"], ["1", "2"]]);
         assert_eq!(split("a,\r\n,2"), [["a", ""], ["", "2"]]);
         assert_eq!(split("\"a\"\"b\",\"\"\n"), [["'a\"b'", "''"]]);
-        assert_eq!(split("\"x\ny\",2\r\n3,\"4\"\r\n"), [["'x\ny'", "2"], ["3", "'4'"]]);
+        assert_eq!(
+            split("\"x\ny\",2\r\n3,\"4\"\r\n"),
+            [["'x\ny'", "2"], ["3", "'4'"]]
+        );
         assert_eq!(split("\"\"\"\"\n"), [["'\"'"]]);
         assert_eq!(split("a\"b,c\n"), [["a\"b", "c"]]);
         assert_eq!(split("a,b\r"), [["a", "b\r"]]);
@@ -365,7 +381,10 @@ mod tests {
 
     #[test]
     fn lines_are_counted_inside_quotes() {
-        let separators = Separators { delimiter: b',', newline: b'\n' };
+        let separators = Separators {
+            delimiter: b',',
+            newline: b'\n',
+        };
         let text = "\"x\ny\"\nb\n\"c";
         let mut records = Records::new(text.as_bytes(), "t.csv", separators);
         assert_eq!(records.next().unwrap().unwrap().line, 1);

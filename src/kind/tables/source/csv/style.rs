@@ -199,9 +199,18 @@ mod tests {
         let zones = [
             Zone::None,
             Zone::Utc,
-            Zone::Offset { minutes: -330, negative: true },
-            Zone::Offset { minutes: 0, negative: true },
-            Zone::Offset { minutes: 90, negative: false },
+            Zone::Offset {
+                minutes: -330,
+                negative: true,
+            },
+            Zone::Offset {
+                minutes: 0,
+                negative: true,
+            },
+            Zone::Offset {
+                minutes: 90,
+                negative: false,
+            },
         ];
         for zone in zones {
             for missing in [Missing::Empty, Missing::QuotedEmpty, Missing::Word(3)] {
@@ -209,14 +218,25 @@ mod tests {
                     missing,
                     quoted: true,
                     unnamed: false,
-                    float: FloatStyle { point: true, exponent: true },
+                    float: FloatStyle {
+                        point: true,
+                        exponent: true,
+                    },
                     boolean: BoolStyle::Upper,
-                    time: Some(TimeForm { space: true, seconds: true, fraction: 6, zone }),
+                    time: Some(TimeForm {
+                        space: true,
+                        seconds: true,
+                        fraction: 6,
+                        zone,
+                    }),
                 };
                 assert_eq!(Style::from_words(&style.to_words()), style);
             }
         }
         assert_eq!(Style::default().to_words(), "");
-        assert_eq!(Style::from_words("new-word null=what time=?"), Style::default());
+        assert_eq!(
+            Style::from_words("new-word null=what time=?"),
+            Style::default()
+        );
     }
 }
