@@ -31,6 +31,8 @@
 //! in the repository is the map.
 #![warn(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod encoding;
 pub mod error;
 pub mod file;

@@ -1,6 +1,7 @@
 //! The `.pil` file: postscript, footer, column blocks, segments, checksums, zone maps, models; the
 //! writer and the sans-IO reader. `formats/README.md` is its specification.
 
+pub mod anatomy;
 pub mod layout;
 pub mod local;
 pub mod machine;
@@ -10,8 +11,10 @@ pub mod read;
 pub mod segment;
 mod shape;
 mod types;
+mod verify;
 pub mod write;
 
+pub use anatomy::{Anatomy, ColumnAnatomy, Parts, TreeAnatomy};
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
@@ -19,4 +22,5 @@ pub use read::{
     ColumnMeta, ColumnScan, FileMeta, Opener, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest,
     ZoneColumn, ZoneLoader, Zones,
 };
+pub use verify::VerifyReport;
 pub use write::{WriteOptions, WriteSummary, Writer};
