@@ -5,5 +5,7 @@ pub mod encoding;
 pub mod error;
 pub mod file;
 pub mod kind;
+#[cfg(feature = "query")]
+pub mod query;
 
 pub use error::{Error, Result};

@@ -15,8 +15,10 @@ pub mod write;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::File;
 pub use machine::{Machine, ReadAt, Step, drive};
+#[cfg(feature = "query")]
+pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};
 pub use read::{
-    ColumnMeta, ColumnScan, FileMeta, Opener, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest,
-    ZoneColumn, ZoneLoader, Zones,
+    ColumnMeta, ColumnScan, FileMeta, MAX_EXACT, MIN_EXACT, Opener, Predicate, ROW_ID, Scan,
+    ScanMetrics, ScanRequest, ZoneColumn, ZoneLoader, Zones,
 };
 pub use write::{WriteOptions, WriteSummary, Writer};
