@@ -32,7 +32,7 @@ impl ParentSource for NoParents {
     }
 }
 
-impl ParentSource for [ArrayRef] {
+impl ParentSource for &[ArrayRef] {
     fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
         let array = self
             .get(slot as usize)
@@ -84,6 +84,9 @@ impl<'a> DecodeContext<'a> {
     }
 
     /// Decodes the selected rows of a node into an array of a logical type.
+    ///
+    /// The type is that of the *result*: whoever selects elements `a..b` of each fixed-size list
+    /// asks for lists of size `b - a`, and the encoding knows the stored size by itself.
     pub fn decode(
         &self,
         node: &Node,
@@ -204,6 +207,9 @@ pub struct EncodeContext<'a> {
     pub sampling: bool,
     /// Ids of the encodings above this one, outermost first.
     pub chain: Vec<&'static str>,
+    /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
+    /// encodings without parameters ignore them.
+    pub arguments: Vec<String>,
 }
 
 impl<'a> EncodeContext<'a> {
@@ -223,6 +229,7 @@ impl<'a> EncodeContext<'a> {
             profile,
             sampling: false,
             chain: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 

@@ -13,7 +13,7 @@ mod types;
 pub mod write;
 
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
-pub use local::File;
+pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
 #[cfg(feature = "query")]
 pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};
