@@ -37,6 +37,8 @@ pub mod encoding;
 pub mod error;
 pub mod file;
 pub mod kind;
+#[cfg(feature = "query")]
+pub mod query;
 
 pub use encoding::Profile;
 pub use error::{Error, Result};

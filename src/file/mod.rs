@@ -18,9 +18,11 @@ pub use anatomy::{Anatomy, ColumnAnatomy, Parts, TreeAnatomy};
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
+#[cfg(feature = "query")]
+pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};
 pub use read::{
-    ColumnMeta, ColumnScan, FileMeta, Opener, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest,
-    ZoneColumn, ZoneLoader, Zones,
+    ColumnMeta, ColumnScan, FileMeta, MAX_EXACT, MIN_EXACT, Opener, Predicate, ROW_ID, Scan,
+    ScanMetrics, ScanRequest, ZoneColumn, ZoneLoader, Zones,
 };
 pub use verify::VerifyReport;
 pub use write::{WriteOptions, WriteSummary, Writer};
