@@ -1,4 +1,26 @@
 //! Pilaster: a columnar storage engine and file format for embeddings, KV caches, logs and tables.
+//!
+//! ```
+//! use arrow::array::{Int64Array, record_batch};
+//! use pilaster::{Compare, CompareOp, File, ScanRequest, WriteOptions, Writer};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("cities.pil");
+//! let towns = record_batch!(
+//!     ("town", Utf8, ["Chur", "Bern", "Basel"]),
+//!     ("people", Int64, [38_000, 134_000, 177_000])
+//! )?;
+//! let mut writer = Writer::create(&path, towns.schema(), WriteOptions::default())?;
+//! writer.write(&towns)?;
+//! writer.finish()?;
+//!
+//! let file = File::open(&path)?;
+//! let large = Compare::new(&file, 1, CompareOp::Gt, &Int64Array::new_scalar(100_000))?;
+//! for batch in file.scan(ScanRequest::columns([0]).filter(large))? {
+//!     assert_eq!(batch?.num_rows(), 2); // Bern and Basel
+//! }
+//! # Ok::<(), pilaster::Error>(())
+//! ```
 #![warn(missing_docs)]
 
 pub mod encoding;
@@ -6,4 +28,6 @@ pub mod error;
 pub mod file;
 pub mod kind;
 
+pub use encoding::{CompareOp, Profile};
 pub use error::{Error, Result};
+pub use file::{Compare, File, ScanRequest, WriteOptions, WriteSummary, Writer};

@@ -1,6 +1,7 @@
 //! The `.pil` file: postscript, footer, column blocks, segments, checksums, zone maps, models; the
 //! writer and the sans-IO reader. `formats/README.md` is its specification.
 
+mod compare;
 pub mod layout;
 pub mod local;
 pub mod machine;
@@ -12,6 +13,7 @@ mod shape;
 mod types;
 pub mod write;
 
+pub use compare::Compare;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::File;
 pub use machine::{Machine, ReadAt, Step, drive};
