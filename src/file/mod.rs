@@ -2,6 +2,7 @@
 //! writer and the sans-IO reader. `formats/README.md` is its specification.
 
 pub mod anatomy;
+mod compare;
 pub mod layout;
 pub mod local;
 pub mod machine;
@@ -15,6 +16,7 @@ mod verify;
 pub mod write;
 
 pub use anatomy::{Anatomy, ColumnAnatomy, Parts, TreeAnatomy};
+pub use compare::Compare;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
