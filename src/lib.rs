@@ -2,25 +2,24 @@
 //! embeddings, LLM KV caches, logs and cold tables.
 //!
 //! ```
-//! use std::sync::Arc;
-//! use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-//! use pilaster::{File, Profile, ScanRequest, WriteOptions, Writer};
+//! use arrow::array::{Int64Array, record_batch};
+//! use pilaster::{Compare, CompareOp, File, ScanRequest, WriteOptions, Writer};
 //!
 //! # fn main() -> pilaster::Result<()> {
-//! # let directory = tempfile::tempdir().map_err(|e| pilaster::Error::io("temporary directory", e))?;
-//! # let path = directory.path().join("numbers.pil");
-//! let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100_000));
-//! let batch = RecordBatch::try_from_iter([("n", numbers)])?;
-//!
-//! let options = WriteOptions { profile: Profile::Balanced, ..WriteOptions::default() };
-//! let mut writer = Writer::create(&path, batch.schema(), options)?;
-//! writer.write(&batch)?;
+//! # let folder = tempfile::tempdir().map_err(|e| pilaster::Error::io("temporary directory", e))?;
+//! # let path = folder.path().join("towns.pil");
+//! let towns = record_batch!(
+//!     ("town", Utf8, ["Chur", "Bern", "Basel"]),
+//!     ("people", Int64, [38_000, 134_000, 177_000])
+//! )?;
+//! let mut writer = Writer::create(&path, towns.schema(), WriteOptions::default())?;
+//! writer.write(&towns)?;
 //! writer.finish()?;
 //!
 //! let file = File::open(&path)?;
-//! let request = ScanRequest { rows: vec![10..20], ..ScanRequest::columns([0]) };
-//! for batch in file.scan(request)? {
-//!     assert_eq!(batch?.num_rows(), 10);
+//! let large = Compare::new(&file, 1, CompareOp::Gt, &Int64Array::new_scalar(100_000))?;
+//! for batch in file.scan(ScanRequest::columns([0]).filter(large))? {
+//!     assert_eq!(batch?.num_rows(), 2); // Bern and Basel
 //! }
 //! # Ok(())
 //! # }
@@ -29,13 +28,21 @@
 //! The layers, from the bottom: [`encoding`] (what an encoded array is), [`mod@file`] (the format, its
 //! writer and its sans-IO reader), [`kind`] (how the user's data become columns). `ARCHITECTURE.md`
 //! in the repository is the map.
+//!
+//! The layers, from the bottom: [`encoding`] (what an encoded array is), [`mod@file`] (the format, its
+//! writer and its sans-IO reader), [`kind`] (how the user's data become columns). `ARCHITECTURE.md`
+//! in the repository is the map.
 #![warn(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod encoding;
 pub mod error;
 pub mod file;
 pub mod kind;
+#[cfg(feature = "query")]
+pub mod query;
 
-pub use encoding::Profile;
+pub use encoding::{CompareOp, Profile};
 pub use error::{Error, Result};
-pub use file::{File, ScanRequest, WriteOptions, Writer};
+pub use file::{Compare, File, ScanRequest, WriteOptions, WriteSummary, Writer};

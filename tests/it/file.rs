@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::*;
-use pilaster::file::{File, Predicate, ScanRequest, WriteOptions, Writer};
+use pilaster::CompareOp;
+use pilaster::file::{Compare, File, Predicate, ScanRequest, WriteOptions, Writer};
 
 fn table(rows: usize) -> RecordBatch {
     let ids = Int64Array::from_iter_values((0..rows as i64).map(|i| i * 3));
@@ -167,4 +168,35 @@ fn some_elements_of_fixed_size_lists_come_alone() {
         values.values(),
         &[72_002, 72_003, 72_004, 72_010, 72_011, 72_012]
     );
+}
+
+#[test]
+fn a_comparison_keeps_what_compares_true_and_skips_the_other_zones() {
+    use CompareOp::*;
+    let batch = table(100_000);
+    let file = stored(&batch);
+    let ids = batch.column(0).as_primitive::<Int64Type>();
+    for op in [Eq, Ne, Lt, Le, Gt, Ge] {
+        for value in [-1, 0, 1, 150_000, 299_997, 300_000] {
+            let value = Int64Array::new_scalar(value);
+            let expected = op.apply(ids, &value).unwrap().true_count() as u64;
+            let compare = Compare::new(&file, 0, op, &value).unwrap();
+            let mut scan = file
+                .scan(ScanRequest::columns([1]).filter(compare))
+                .unwrap();
+            let rows: usize = scan.by_ref().map(|b| b.unwrap().num_rows()).sum();
+            assert_eq!(rows as u64, expected, "{op:?}");
+            if op == Eq {
+                assert!(scan.metrics().zones_pruned >= 12);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_comparison_with_another_type_is_refused() {
+    let file = stored(&table(10));
+    let value = Int32Array::new_scalar(1);
+    let error = Compare::new(&file, 0, CompareOp::Eq, &value).unwrap_err();
+    assert!(error.to_string().contains("'id' is Int64"), "{error}");
 }

@@ -1,5 +1,7 @@
 //! All integration tests, in one binary: a module a subject.
 
+#[cfg(feature = "cli")]
+mod cli;
 mod conformance;
 mod file;
 mod generate;
@@ -7,3 +9,5 @@ mod golden;
 mod guard;
 mod hostile;
 mod same;
+#[cfg(feature = "sources")]
+mod real_tables;

@@ -71,6 +71,12 @@ impl ScanRequest {
             ..Self::default()
         }
     }
+
+    /// The same, but only the rows that a predicate keeps.
+    pub fn filter(mut self, predicate: impl Predicate + 'static) -> Self {
+        self.predicate = Some(Arc::new(predicate));
+        self
+    }
 }
 
 /// What a scan did so far.
