@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 pub mod context;
+pub mod distinct;
+pub mod gather;
 pub mod model;
 pub mod node;
 pub mod physical;
@@ -13,7 +15,10 @@ pub mod planner;
 pub mod registry;
 pub mod selection;
 pub mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod traits;
+pub mod words;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
 pub use model::{Model, Models};
@@ -51,6 +56,18 @@ encodings! {
     /// Numbers, booleans, fixed-size binary.
     scalar {
         plain::Plain,
+        constant::Constant,
+        dictionary::Dictionary,
+        runend::RunEnd,
+        sparse::Sparse,
+        bitpacked::BitPacked,
+        delta::Delta,
+        roaring::Roaring,
+        narrow::Narrow,
+        alp::Alp,
+        bytesplit::ByteSplit,
+        scaled::Scaled,
+        pco::Pco,
     }
     /// Validity and nested arrays: structure around other encodings.
     nested {
