@@ -5,6 +5,7 @@ mod cli;
 mod conformance;
 mod file;
 mod generate;
+mod golden;
 mod guard;
 mod hostile;
 mod same;
