@@ -16,7 +16,7 @@ pub mod write;
 
 pub use anatomy::{Anatomy, ColumnAnatomy, Parts, TreeAnatomy};
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
-pub use local::File;
+pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
 pub use read::{
     ColumnMeta, ColumnScan, FileMeta, Opener, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest,

@@ -169,6 +169,14 @@ impl ColumnWriter {
         let segment = self.block.segments.len() as u32;
         for &number in new {
             let model: &Model = self.models.get(number)?;
+            if model.is_outside() {
+                self.stored_models[number as usize] = Some(proto::ModelRef {
+                    kind: model.kind().to_owned(),
+                    digest: model.digest().to_vec(),
+                    ..Default::default()
+                });
+                continue;
+            }
             self.stored_models[number as usize] = Some(proto::ModelRef {
                 kind: model.kind().to_owned(),
                 segment,
@@ -178,7 +186,9 @@ impl ColumnWriter {
             });
             payload.extend_from_slice(model.bytes());
         }
-        self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
+        if !payload.is_empty() {
+            self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
+        }
         Ok(())
     }
 

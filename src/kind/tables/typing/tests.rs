@@ -76,36 +76,16 @@ fn integers_are_themselves() {
     let values = Int64Array::from(vec![Some(5), None, Some(-7), Some(i64::MAX), Some(0)]);
     let typed = assert_typed(Arc::new(values));
     assert_eq!(typed.rule.to_model().bytes().len(), 0);
-    assert_typed(Arc::new(BooleanArray::from(vec![
-        Some(true),
-        None,
-        Some(false),
-        Some(true),
-    ])));
+    assert_typed(Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])));
     assert_typed(Arc::new(Int8Array::from(vec![-128, 127, 0, 3])));
-    assert_typed(Arc::new(Date32Array::from(vec![
-        Some(19_000),
-        None,
-        Some(-5),
-    ])));
-    assert_typed(Arc::new(
-        TimestampMicrosecondArray::from(vec![1, 2, 3]).with_timezone("UTC"),
-    ));
-    assert_typed(Arc::new(Int32Array::from(vec![
-        None, None, None, None, None,
-    ])));
+    assert_typed(Arc::new(Date32Array::from(vec![Some(19_000), None, Some(-5)])));
+    assert_typed(Arc::new(TimestampMicrosecondArray::from(vec![1, 2, 3]).with_timezone("UTC")));
+    assert_typed(Arc::new(Int32Array::from(vec![None, None, None, None, None])));
 }
 
 #[test]
 fn values_that_look_like_codes_are_exceptions() {
-    let values = vec![
-        i64::MIN,
-        5,
-        i64::MIN + 1,
-        i64::MIN + 65_535,
-        i64::MIN + 65_536,
-        i64::MIN,
-    ];
+    let values = vec![i64::MIN, 5, i64::MIN + 1, i64::MIN + 65_535, i64::MIN + 65_536, i64::MIN];
     let typed = assert_typed(Arc::new(Int64Array::from(values)));
     assert_eq!(typed.rule.exceptions.len(), 3);
     assert_eq!(typed.integers[0].values.value(4), i64::MIN + 65_536);
@@ -114,12 +94,7 @@ fn values_that_look_like_codes_are_exceptions() {
 #[test]
 fn unsigned_integers_keep_their_order() {
     let top = u64::MAX;
-    let typed = assert_typed(Arc::new(UInt64Array::from(vec![
-        top,
-        top - 1,
-        1 << 63,
-        1 << 62,
-    ])));
+    let typed = assert_typed(Arc::new(UInt64Array::from(vec![top, top - 1, 1 << 63, 1 << 62])));
     let v = typed.integers[0].values.values();
     assert!(v[0] > v[1] && v[1] > v[2] && v[2] > v[3]);
     let wide = vec![Some(top), Some(0), None, Some(1), Some(7), Some(top / 2)];
@@ -128,38 +103,17 @@ fn unsigned_integers_keep_their_order() {
 
 #[test]
 fn common_factors_are_taken_out() {
-    let values: Vec<i64> = (0..9000i64)
-        .map(|i| 1_700_000_000_007 + 60_000 * (i * i % 8999))
-        .collect();
+    let values: Vec<i64> = (0..9000i64).map(|i| 1_700_000_000_007 + 60_000 * (i * i % 8999)).collect();
     let typed = assert_typed(Arc::new(TimestampMillisecondArray::from(values)));
-    assert!(matches!(
-        typed.rule.form,
-        Form::Integer { factor: 60_000, .. }
-    ));
-    let far: Vec<i64> = (0..9000)
-        .map(|i| {
-            if i % 2 == 0 {
-                i64::MAX - 70 * i
-            } else {
-                i64::MIN + 70 * i
-            }
-        })
-        .collect();
+    assert!(matches!(typed.rule.form, Form::Integer { factor: 60_000, .. }));
+    let far: Vec<i64> = (0..9000).map(|i| if i % 2 == 0 { i64::MAX - 70 * i } else { i64::MIN + 70 * i }).collect();
     assert_typed(Arc::new(Int64Array::from(far)));
 }
 
 #[test]
 fn wide_decimals_are_integers_where_they_fit() {
-    let values = vec![
-        Some(12_345),
-        None,
-        Some(-1),
-        Some(i128::from(i64::MAX)),
-        Some(0),
-    ];
-    let array = Decimal128Array::from(values)
-        .with_precision_and_scale(38, 2)
-        .unwrap();
+    let values = vec![Some(12_345), None, Some(-1), Some(i128::from(i64::MAX)), Some(0)];
+    let array = Decimal128Array::from(values).with_precision_and_scale(38, 2).unwrap();
     let typed = assert_typed(Arc::new(array));
     assert_eq!(typed.integers[0].scale, 2);
     let mut values: Vec<i128> = (0..50).collect();
@@ -184,10 +138,7 @@ fn floats_are_decimals_with_exceptions() {
     assert_eq!(typed.rule.form, Form::Decimal { digits: 2 });
     assert_eq!(typed.rule.exceptions.len(), 5);
     let narrow = Float32Array::from_iter_values((0..500).map(|i| i as f32 / 10.0));
-    assert_eq!(
-        assert_typed(Arc::new(narrow)).rule.form,
-        Form::Decimal { digits: 1 }
-    );
+    assert_eq!(assert_typed(Arc::new(narrow)).rule.form, Form::Decimal { digits: 1 });
     let half = (0..500).map(|i| half::f16::from_f32(i as f32 / 4.0));
     assert_typed(Arc::new(Float16Array::from_iter_values(half)));
 }
@@ -207,16 +158,14 @@ fn other_floats_get_a_dictionary_if_they_recur() {
     let values = (0..300).map(|i| f64::from(i % 20).sqrt() * if i % 3 == 0 { -1.0 } else { 1.0 });
     let typed = assert_typed(Arc::new(Float64Array::from_iter_values(values)));
     assert!(matches!(typed.rule.form, Form::Dictionary(_)));
-    let unique: ArrayRef = Arc::new(Float64Array::from_iter_values(
-        (1..300).map(|i| f64::from(i).ln()),
-    ));
+    let unique: ArrayRef =
+        Arc::new(Float64Array::from_iter_values((1..300).map(|i| f64::from(i).ln())));
     assert!(type_column(&unique).unwrap().is_none());
 }
 
 #[test]
 fn text_gets_a_sorted_dictionary() {
-    let mut values: Vec<Option<String>> =
-        (0..400).map(|i| Some(format!("name {}", i % 50))).collect();
+    let mut values: Vec<Option<String>> = (0..400).map(|i| Some(format!("name {}", i % 50))).collect();
     values[3] = None;
     values[4] = Some(String::new());
     values[5] = Some("a text that is longer than sixteen bytes".into());
@@ -233,9 +182,7 @@ fn text_gets_a_sorted_dictionary() {
     let bytes = BinaryArray::from_iter_values((0..90).map(|i| [0xff, 0, i % 7]));
     assert_typed(Arc::new(bytes));
     let fixed = (0..90).map(|i| [i % 7, 255]);
-    assert_typed(Arc::new(
-        FixedSizeBinaryArray::try_from_iter(fixed).unwrap(),
-    ));
+    assert_typed(Arc::new(FixedSizeBinaryArray::try_from_iter(fixed).unwrap()));
 }
 
 fn form_of(typed: &Typed) -> &TextForm {
@@ -259,21 +206,14 @@ fn text_in_a_canonical_form_is_its_number() {
     assert_eq!(form_of(&typed), &TextForm::number(3, 0, 0).unwrap());
     assert_eq!(typed.integers[0].values.value(2), 14);
 
-    let money: Vec<String> = (0..200)
-        .map(|i| format!("{}.{:02}", i, i * 37 % 100))
-        .collect();
+    let money: Vec<String> = (0..200).map(|i| format!("{}.{:02}", i, i * 37 % 100)).collect();
     let money: Vec<&str> = money.iter().map(String::as_str).collect();
     let typed = assert_typed(texts(&money));
     assert_eq!(form_of(&typed), &TextForm::number(1, 2, 2).unwrap());
     assert_eq!(typed.integers[0].scale, 2);
 
     let mut odd: Vec<String> = (1..100).map(|i| format!("{i}")).collect();
-    odd.extend([
-        "NA".into(),
-        "1.10".into(),
-        "-0".into(),
-        "9999999999999999999999".into(),
-    ]);
+    odd.extend(["NA".into(), "1.10".into(), "-0".into(), "9999999999999999999999".into()]);
     let odd: Vec<&str> = odd.iter().map(String::as_str).collect();
     let typed = assert_typed(texts(&odd));
     assert_eq!(typed.rule.exceptions.len(), 4);
@@ -288,40 +228,12 @@ fn text_of_dates_and_times_is_typed() {
     assert_eq!(typed.integers[0].values.value(1), 19_755);
     assert_eq!(typed.rule.exceptions.len(), 1);
     for (first, all) in [
-        (
-            "25:59:01",
-            (0..60)
-                .map(|i| format!("{:02}:{:02}:01", i % 27, i))
-                .collect::<Vec<_>>(),
-        ),
-        (
-            "1/31/2013",
-            (1..29)
-                .map(|i| format!("{}/{i}/2013", i % 12 + 1))
-                .collect(),
-        ),
-        (
-            "31.12.1999 7:05",
-            (1..29)
-                .map(|i| format!("{i:02}.01.2000 {}:07", i % 24))
-                .collect(),
-        ),
-        (
-            "2020-01-01T00:00:00.125Z",
-            (10..50)
-                .map(|i| format!("2020-03-07T11:{i}:00.{i}0Z"))
-                .collect(),
-        ),
-        (
-            "12:05 AM",
-            (10..50).map(|i| format!("{}:{i} PM", i % 12 + 1)).collect(),
-        ),
-        (
-            "2020-01-01 00:00:00+00",
-            (10..50)
-                .map(|i| format!("2020-03-07 11:{i}:00+00"))
-                .collect(),
-        ),
+        ("25:59:01", (0..60).map(|i| format!("{:02}:{:02}:01", i % 27, i)).collect::<Vec<_>>()),
+        ("1/31/2013", (1..29).map(|i| format!("{}/{i}/2013", i % 12 + 1)).collect()),
+        ("31.12.1999 7:05", (1..29).map(|i| format!("{i:02}.01.2000 {}:07", i % 24)).collect()),
+        ("2020-01-01T00:00:00.125Z", (10..50).map(|i| format!("2020-03-07T11:{i}:00.{i}0Z")).collect()),
+        ("12:05 AM", (10..50).map(|i| format!("{}:{i} PM", i % 12 + 1)).collect()),
+        ("2020-01-01 00:00:00+00", (10..50).map(|i| format!("2020-03-07 11:{i}:00+00")).collect()),
     ] {
         let mut values = vec![first];
         values.extend(all.iter().map(String::as_str));
@@ -333,13 +245,9 @@ fn text_of_dates_and_times_is_typed() {
 
 #[test]
 fn later_sections_keep_the_meaning_of_their_integers() {
-    let first: ArrayRef = Arc::new(Float64Array::from_iter_values(
-        (0..50).map(|i| f64::from(i) / 4.0),
-    ));
+    let first: ArrayRef = Arc::new(Float64Array::from_iter_values((0..50).map(|i| f64::from(i) / 4.0)));
     let typed = type_column(&first).unwrap().unwrap();
-    let later: ArrayRef = Arc::new(Float64Array::from_iter_values(
-        (0..50).map(|i| f64::from(i).sqrt()),
-    ));
+    let later: ArrayRef = Arc::new(Float64Array::from_iter_values((0..50).map(|i| f64::from(i).sqrt())));
     let like = type_like(&later, &typed).unwrap().unwrap();
     assert_eq!(like.integers[0].scale, typed.integers[0].scale);
     assert_restored(&later, &like);
@@ -371,32 +279,19 @@ fn comparisons_are_decided_on_the_dictionary() {
     let typed = type_column(&array).unwrap().unwrap();
     let (node, models, parents) = encoded(&array, &typed).unwrap();
     let registry = Registry::standard();
-    let parents = parents.as_slice();
-    let context = DecodeContext::new(registry, &models, &parents, 1 << 20);
+    let context = DecodeContext::new(registry, &models, &parents.as_slice(), 1 << 20);
     let physical = physical::lower(&array).unwrap();
     let value: ArrayRef = Arc::new(BinaryArray::from_iter_values([b"v2"]));
     let value = Scalar::new(value);
     for op in [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Ge] {
-        let ours = context
-            .compare(&node, &DataType::Binary, op, &value)
-            .unwrap();
+        let ours = context.compare(&node, &DataType::Binary, op, &value).unwrap();
         assert_eq!(ours, op.apply(&physical, &value).unwrap());
     }
 }
 
 #[test]
 fn hostile_integers_and_models_are_errors_or_arrays() {
-    let extremes: Vec<i64> = vec![
-        i64::MIN,
-        i64::MIN + 1,
-        i64::MIN + 9,
-        -1,
-        0,
-        1,
-        3,
-        1 << 40,
-        i64::MAX,
-    ];
+    let extremes: Vec<i64> = vec![i64::MIN, i64::MIN + 1, i64::MIN + 9, -1, 0, 1, 3, 1 << 40, i64::MAX];
     let arrays: Vec<ArrayRef> = vec![
         texts(&["a", "b", "a", "b", "a", "a", "b", "b", "a"]),
         texts(&["1", "2", "3", "4", "5", "6", "7", "8", "x"]),
