@@ -1,3 +1,5 @@
 //! All integration tests, in one binary: a module a subject.
 
 mod file;
+#[cfg(feature = "query")]
+mod sql;
