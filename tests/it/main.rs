@@ -8,6 +8,8 @@ mod generate;
 mod golden;
 mod guard;
 mod hostile;
-mod same;
 #[cfg(feature = "sources")]
 mod real_tables;
+mod same;
+#[cfg(feature = "query")]
+mod sql;
