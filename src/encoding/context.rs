@@ -32,7 +32,7 @@ impl ParentSource for NoParents {
     }
 }
 
-impl ParentSource for [ArrayRef] {
+impl ParentSource for &[ArrayRef] {
     fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
         let array = self
             .get(slot as usize)

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+pub mod blocks;
 pub mod context;
 pub mod entropy;
 pub mod model;
@@ -17,7 +18,7 @@ pub mod statistics;
 pub mod traits;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
-pub use model::{Model, Models};
+pub use model::{Model, ModelDigest, ModelStore, Models};
 pub use node::{Node, NodeBuffer};
 pub use planner::{Planner, Spec};
 pub use registry::Registry;
@@ -57,6 +58,13 @@ encodings! {
     scalar {
         plain::Plain,
     }
+    /// Text and bytes, and general compression of any values.
+    string {
+        fsst::Fsst,
+        front::Front,
+        zstd::Zstd,
+        lz4::Lz4,
+    }
     /// Validity and nested arrays: structure around other encodings.
     nested {
         nullable::Nullable,
@@ -67,7 +75,8 @@ encodings! {
         map::Map,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
-    table [plan] {
+    table [model, plan, rows, spec, tree, walk] {
+        context::Context,
         restore::Restore,
     }
 }

@@ -44,7 +44,9 @@ impl ReadAt for Local {
     }
 }
 
-struct Memory(Buffer);
+/// A file in memory, as a source.
+#[derive(Debug, Clone)]
+pub struct Memory(pub Buffer);
 
 impl ReadAt for Memory {
     fn size(&self) -> u64 {
@@ -80,6 +82,22 @@ impl File {
         Self::from_source(&name, Arc::new(source))
     }
 
+    /// Opens a file on disk and maps it into memory: nothing is copied before it is decoded.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may change or truncate the file while it is open. Files that this crate writes are
+    /// replaced as a whole, never changed.
+    pub unsafe fn open_mapped(path: impl AsRef<Path>) -> Result<Self> {
+        let name = path.as_ref().display().to_string();
+        let fail = |e| Error::io(format!("cannot open '{name}'"), e);
+        let file = fs::File::open(&path).map_err(fail)?;
+        // SAFETY: the caller vouches that the file does not change.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
+        let bytes = Buffer::from(bytes::Bytes::from_owner(map));
+        Self::from_bytes(&name, bytes)
+    }
+
     /// Opens a file that is in memory.
     pub fn from_bytes(name: &str, bytes: impl Into<Buffer>) -> Result<Self> {
         Self::from_source(name, Arc::new(Memory(bytes.into())))
@@ -87,7 +105,12 @@ impl File {
 
     /// Opens a file that something else reads.
     pub fn from_source(name: &str, source: Arc<dyn ReadAt + Send + Sync>) -> Result<Self> {
-        let mut opener = Opener::new(name, source.size());
+        let opener = Opener::new(name, source.size());
+        Self::with_opener(opener, source)
+    }
+
+    /// Opens with an opener of the caller's, which may bring models from outside.
+    pub fn with_opener(mut opener: Opener, source: Arc<dyn ReadAt + Send + Sync>) -> Result<Self> {
         let meta = drive(&mut opener, source.as_ref())?
             .ok_or_else(|| Error::invalid("the file could not be opened"))?;
         Ok(Self { source, meta })

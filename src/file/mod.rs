@@ -15,7 +15,7 @@ pub mod write;
 
 pub use compare::Compare;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
-pub use local::File;
+pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
 pub use read::{
     ColumnMeta, ColumnScan, FileMeta, Opener, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest,

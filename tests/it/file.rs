@@ -160,3 +160,43 @@ fn a_comparison_with_another_type_is_refused() {
     let error = Compare::new(&file, 0, CompareOp::Eq, &value).unwrap_err();
     assert!(error.to_string().contains("'id' is Int64"), "{error}");
 }
+
+#[test]
+fn a_mapped_file_reads_like_an_open_one() {
+    let batch = table(50_000);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t.pil");
+    let mut writer = Writer::create(&path, batch.schema(), WriteOptions::default()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    // SAFETY: nothing else knows the file.
+    let mapped = unsafe { File::open_mapped(&path) }.unwrap();
+    let opened = File::open(&path).unwrap();
+    let request = || ScanRequest::columns([0, 1, 2]);
+    assert_eq!(all(&mapped, request()), all(&opened, request()));
+    assert_eq!(all(&mapped, request()), batch);
+}
+
+#[test]
+fn some_elements_of_fixed_size_lists_come_alone() {
+    let values = Arc::new(Int32Array::from_iter_values(0..80_000));
+    let field = Arc::new(Field::new_list_field(DataType::Int32, true));
+    let lists: ArrayRef = Arc::new(FixedSizeListArray::new(field, 8, values, None));
+    let batch = RecordBatch::try_from_iter(vec![("v", lists)]).unwrap();
+    let file = stored(&batch);
+    let got = all(
+        &file,
+        ScanRequest {
+            rows: vec![9_000..9_002],
+            elements: vec![(0, 2..5)],
+            ..ScanRequest::columns([0])
+        },
+    );
+    let lists = got.column(0).as_fixed_size_list();
+    assert_eq!(lists.value_length(), 3);
+    let values = lists.values().as_primitive::<Int32Type>();
+    assert_eq!(
+        values.values(),
+        &[72_002, 72_003, 72_004, 72_010, 72_011, 72_012]
+    );
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::DataType;
 
-use super::list::spans;
+use crate::encoding::blocks::spans;
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Node, Reads, Role, Rows, Selection,
 };

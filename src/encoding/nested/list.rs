@@ -5,13 +5,13 @@
 //! small lengths cost next to nothing in the encodings below. Nulls are the business of the
 //! nullable wrapper, which leaves no elements under a null.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 
+use crate::encoding::blocks::spans;
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Node, Reads, Role, Rows, Selection,
 };
@@ -228,27 +228,4 @@ fn starts<O: OffsetSizeTrait>(
         Some(()) => Ok(starts),
         None => Err(Error::corrupt("list lengths overflow")),
     }
-}
-
-/// Ascending spans of rows, `count` rows in all, as a selection of `len` rows.
-pub(super) fn spans(
-    spans: impl Iterator<Item = Range<usize>>,
-    count: usize,
-    len: usize,
-    context: &DecodeContext<'_>,
-) -> Result<Selection> {
-    if count * 32 < len {
-        context.reserve_rows(count, 4)?;
-        let mut indices = Vec::with_capacity(count);
-        spans.for_each(|s| indices.extend((s.start..s.end).map(|i| i as u32)));
-        return Ok(Rows::Indices(indices.into()).into());
-    }
-    context.reserve(len as u64 / 8 + 8)?;
-    let mut mask = BooleanBufferBuilder::new(len);
-    for span in spans {
-        mask.append_n(span.start - mask.len(), false);
-        mask.append_n(span.len(), true);
-    }
-    mask.append_n(len - mask.len(), false);
-    Ok(Selection::mask(mask.finish()))
 }

@@ -49,7 +49,7 @@ impl Planner {
             spec.check(context.registry)?;
             return forced(array, spec.parts(), Role::Values, context);
         }
-        let node = match self.take_plan() {
+        let node = match self.last_plan() {
             Some(plan) => plan.replay(array, Role::Values, context)?,
             None => choose(array, Role::Values, context)?,
         };
@@ -67,7 +67,7 @@ impl Planner {
     ) -> Result<Option<Node>> {
         let encoding = Arc::clone(context.registry.get(id)?);
         let array = physical::lower(array)?;
-        let node = match self.take_plan().filter(|p| p.encoding() == id) {
+        let node = match self.last_plan().filter(|p| p.encoding() == id) {
             Some(plan) => run(&*encoding, &array, &plan.guide(), &[], context)?,
             None => run(&*encoding, &array, &Fresh, &[], context)?,
         };
@@ -77,9 +77,9 @@ impl Planner {
         Ok(node)
     }
 
-    fn take_plan(&self) -> Option<Plan> {
+    fn last_plan(&self) -> Option<Plan> {
         // A panic of another thread leaves nothing half done here.
-        self.last.lock().unwrap_or_else(|e| e.into_inner()).take()
+        self.last.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
     fn keep_plan(&self, node: &Node) {
@@ -206,3 +206,6 @@ impl ChildEncoder for Chain<'_> {
         forced(array, self.parts, role, context)
     }
 }
+
+#[cfg(test)]
+mod tests;

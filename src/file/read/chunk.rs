@@ -10,7 +10,8 @@ use arrow::datatypes::DataType;
 
 use super::column::{ColumnMeta, ZonePart};
 use crate::encoding::{
-    DecodeContext, Model, Models, NoParents, Node, ParentSource, Reads, Registry, Selection,
+    DecodeContext, Model, ModelStore, Models, NoParents, Node, ParentSource, Reads, Registry,
+    Selection,
 };
 use crate::error::{Error, Result};
 use crate::file::machine::Pool;
@@ -82,8 +83,9 @@ impl ColumnMeta {
         data_type: &DataType,
         pool: &Pool,
         parents: &dyn ParentSource,
-        registry: &Registry,
+        store: Option<&dyn ModelStore>,
     ) -> Result<ArrayRef> {
+        let registry = Registry::standard();
         let read = self.plan(chunk, selection, registry);
         let fetch = |range: Range<u64>| pool.fetch(range);
         for (index, read) in &read.models {
@@ -97,6 +99,7 @@ impl ColumnMeta {
                 .set(Arc::new(Model::new(meta.kind.clone(), bytes)));
         }
         let meta = &self.chunks[chunk];
+        self.load_outside(&meta.root, store)?;
         let mut models = Models::default();
         for model in &self.models {
             // Models of other chunks stay unloaded; asking for one fails by its kind.
@@ -111,6 +114,37 @@ impl ColumnMeta {
         context
             .decode(&node, data_type, selection)
             .map_err(|e| segment.locate(e))
+    }
+
+    /// Fetches the models of a tree that live outside the file.
+    fn load_outside(&self, root: &Node, store: Option<&dyn ModelStore>) -> Result<()> {
+        let mut result = Ok(());
+        root.walk(&mut |node| {
+            let Some(meta) = node.model.map(|m| &self.models[m as usize]) else {
+                return;
+            };
+            let (Some(digest), None) = (&meta.outside, meta.loaded.get()) else {
+                return;
+            };
+            let found = store
+                .and_then(|s| s.model(digest))
+                .map(|bytes| Model::new(meta.kind.clone(), bytes))
+                .filter(|model| model.digest() == *digest);
+            match found {
+                Some(model) => {
+                    let _ = meta.loaded.set(Arc::new(model));
+                }
+                None => {
+                    result = Err(Error::unsupported(format!(
+                        "a model of kind '{}' lives outside the file (digest {:032x}) and was not \
+                         given",
+                        meta.kind,
+                        u128::from_be_bytes(*digest)
+                    )));
+                }
+            }
+        });
+        result
     }
 
     /// Reads all of a segment, for zone maps.

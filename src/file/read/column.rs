@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::FieldRef;
 
-use crate::encoding::{Model, Node};
+use crate::encoding::{Model, ModelDigest, Node};
 use crate::error::{Error, Result};
 use crate::file::layout::ColumnRole;
 use crate::file::segment::Segment;
@@ -36,8 +36,10 @@ pub struct ModelMeta {
     pub kind: String,
     /// Position in the column's segment list.
     pub segment: usize,
-    /// Bytes of the payload.
+    /// Bytes of the payload; empty if it lives outside the file.
     pub range: Range<u64>,
+    /// Its digest, if it lives outside the file.
+    pub outside: Option<ModelDigest>,
     pub(crate) loaded: OnceLock<Arc<Model>>,
 }
 
@@ -160,15 +162,16 @@ impl ColumnMeta {
     }
 
     fn model(&self, message: &proto::ModelRef) -> Result<ModelMeta> {
-        if !message.digest.is_empty() {
-            return Err(Error::unsupported(format!(
-                "a model of kind '{}' lives outside the file and was not given",
-                message.kind
-            )));
-        }
+        let outside = match message.digest.as_slice() {
+            [] => None,
+            digest => Some(
+                ModelDigest::try_from(digest)
+                    .map_err(|_| Error::corrupt("a model's digest has a wrong length"))?,
+            ),
+        };
         // A model that no chunk came to use keeps its number but has no bytes and no segment.
         let len = match message.length {
-            0 => 0,
+            0 => message.offset,
             _ => self.segment_len(message.segment)?,
         };
         match message.offset.checked_add(message.length) {
@@ -176,6 +179,7 @@ impl ColumnMeta {
                 kind: message.kind.clone(),
                 segment: message.segment as usize,
                 range: message.offset..end,
+                outside,
                 loaded: OnceLock::new(),
             }),
             _ => Err(Error::corrupt("a model lies outside its segment")),

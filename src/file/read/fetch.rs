@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, new_empty_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBufferBuilder, FixedSizeListArray, UInt64Array,
+    new_empty_array,
+};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
+use arrow::datatypes::DataType;
 
 use super::chunk::{CachedParents, ChunkCache};
 use super::meta::FileMeta;
@@ -139,12 +143,18 @@ impl Fetcher {
                 self.cached(ancestor, chunk)?;
             }
             arrays.push(match self.whole(column, chunk)? {
-                true => part.take(&self.cached(column, chunk)?)?,
+                true => narrowed(
+                    &part.take(&self.cached(column, chunk)?)?,
+                    part.elements.as_ref(),
+                )?,
                 false => self.decode(column, chunk, &part)?,
             });
         }
         match arrays.as_slice() {
-            [] => Ok(new_empty_array(meta.field.data_type())),
+            [] => Ok(new_empty_array(&narrowed_type(
+                meta.field.data_type(),
+                selection.elements.as_ref(),
+            )?)),
             [one] => Ok(Arc::clone(one)),
             many => {
                 let many: Vec<&dyn Array> = many.iter().map(|a| a.as_ref()).collect();
@@ -174,10 +184,10 @@ impl Fetcher {
             .decode(
                 chunk,
                 selection,
-                meta.field.data_type(),
+                &narrowed_type(meta.field.data_type(), selection.elements.as_ref())?,
                 &self.pool,
                 &parents,
-                self.registry,
+                self.meta.model_store(),
             )
             .map_err(|e| self.meta.locate(e, Some(column)))?;
         if !meta.field.is_nullable() && array.logical_null_count() > 0 {
@@ -199,6 +209,52 @@ impl Fetcher {
                 .map_or(0, |c| c.rows.end)
         });
     }
+}
+
+/// The type of a column of which only some elements of each fixed-size list are wanted.
+pub(crate) fn narrowed_type(
+    data_type: &DataType,
+    elements: Option<&Range<usize>>,
+) -> Result<DataType> {
+    let Some(elements) = elements else {
+        return Ok(data_type.clone());
+    };
+    match data_type {
+        DataType::FixedSizeList(field, size)
+            if elements.start <= elements.end && elements.end <= (*size).max(0) as usize =>
+        {
+            Ok(DataType::FixedSizeList(
+                Arc::clone(field),
+                elements.len() as i32,
+            ))
+        }
+        other => Err(Error::invalid(format!(
+            "elements {}..{} of a column of {other}",
+            elements.start, elements.end
+        ))),
+    }
+}
+
+/// The wanted elements of fixed-size lists that were decoded whole.
+fn narrowed(array: &ArrayRef, elements: Option<&Range<usize>>) -> Result<ArrayRef> {
+    let (Some(wanted), DataType::FixedSizeList(field, size)) = (elements, array.data_type()) else {
+        return Ok(Arc::clone(array));
+    };
+    let list = array.as_fixed_size_list();
+    let size = *size as usize;
+    let first = list.value_offset(0) as usize;
+    let indices = (0..list.len()).flat_map(|row| {
+        let start = first + row * size;
+        (start + wanted.start..start + wanted.end).map(|i| i as u64)
+    });
+    let indices = UInt64Array::from_iter_values(indices);
+    Ok(Arc::new(FixedSizeListArray::try_new_with_length(
+        Arc::clone(field),
+        wanted.len() as i32,
+        compute::take(list.values(), &indices, None)?,
+        list.nulls().cloned(),
+        list.len(),
+    )?))
 }
 
 /// The part of a window's selection that falls into a chunk, counted from the chunk's start.

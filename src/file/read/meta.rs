@@ -9,6 +9,7 @@ use arrow::datatypes::{Fields, Schema, SchemaRef};
 use prost::Message;
 
 use super::column::{BlockContext, ColumnMeta};
+use crate::encoding::ModelStore;
 use crate::error::{Error, Result};
 use crate::file::layout::ColumnRole;
 use crate::file::machine::{Machine, Pool, Step};
@@ -48,6 +49,7 @@ pub struct FileMeta {
     schema_metadata: HashMap<String, String>,
     user_metadata: HashMap<String, String>,
     schema: OnceLock<SchemaRef>,
+    models: Option<Arc<dyn ModelStore>>,
 }
 
 impl FileMeta {
@@ -141,6 +143,11 @@ impl FileMeta {
         Ok(Arc::clone(self.schema.get_or_init(|| schema)))
     }
 
+    /// Where models are that live outside the file.
+    pub(crate) fn model_store(&self) -> Option<&dyn ModelStore> {
+        self.models.as_deref()
+    }
+
     /// Adds the file, and the column if one is given, to an error.
     pub(crate) fn locate(&self, error: Error, column: Option<usize>) -> Error {
         let error = match column.and_then(|c| self.directory.get(c)) {
@@ -216,6 +223,7 @@ pub struct Opener {
     name: String,
     size: u64,
     all_blocks: bool,
+    models: Option<Arc<dyn ModelStore>>,
     pool: Pool,
     meta: Option<Arc<FileMeta>>,
     done: bool,
@@ -229,6 +237,7 @@ impl Opener {
             name: name.into(),
             size,
             all_blocks: true,
+            models: None,
             pool: Pool::default(),
             meta: None,
             done: false,
@@ -241,6 +250,14 @@ impl Opener {
         Self {
             all_blocks: false,
             ..Self::new(name, size)
+        }
+    }
+
+    /// Gives the models that live outside the file.
+    pub fn with_models(self, models: Arc<dyn ModelStore>) -> Self {
+        Self {
+            models: Some(models),
+            ..self
         }
     }
 
@@ -268,8 +285,9 @@ impl Opener {
                 let Some(bytes) = self.pool.get(&footer) else {
                     return Ok(Step::Need(vec![footer]));
                 };
-                let meta = footer_to_meta(&self.name, &postscript, &bytes)
+                let mut meta = footer_to_meta(&self.name, &postscript, &bytes)
                     .map_err(|e| e.in_part("footer", postscript.footer_offset))?;
+                meta.models = self.models.clone();
                 Arc::clone(self.meta.insert(Arc::new(meta)))
             }
         };
@@ -360,5 +378,6 @@ fn footer_to_meta(name: &str, postscript: &Postscript, bytes: &[u8]) -> Result<F
         schema_metadata: types::metadata(&footer.schema_metadata),
         user_metadata: types::metadata(&footer.user_metadata),
         schema: OnceLock::new(),
+        models: None,
     })
 }

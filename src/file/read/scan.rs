@@ -15,7 +15,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, narrowed_type};
 use super::meta::FileMeta;
 use crate::encoding::{Rows, Selection};
 use crate::error::{Error, Result};
@@ -58,6 +58,9 @@ pub struct ScanRequest {
     pub batch_rows: usize,
     /// Adds the row number in the file as the last column, `_row_id`.
     pub row_ids: bool,
+    /// Columns of the schema of whose fixed-size lists only these elements are wanted (some heads,
+    /// some dimensions); they come as shorter lists.
+    pub elements: Vec<(usize, Range<usize>)>,
 }
 
 impl ScanRequest {
@@ -201,12 +204,42 @@ impl Scan {
         limit.saturating_sub(self.metrics.rows_out)
     }
 
-    fn schema_of(&self, columns: &[usize], row_ids: bool) -> Result<SchemaRef> {
-        let mut fields = columns
+    /// The elements that are wanted of an output column.
+    fn elements(&self, position: usize) -> Option<Range<usize>> {
+        let column = self.request.columns[position];
+        let mut wanted = self.request.elements.iter();
+        wanted
+            .find(|(c, _)| *c == column)
+            .map(|(_, elements)| elements.clone())
+    }
+
+    fn filter_schema(&self) -> Result<SchemaRef> {
+        let fields = self
+            .filter
             .iter()
             .map(|&c| Ok(Arc::clone(&self.fetcher.meta.column(c)?.field)))
+            .collect::<Result<Fields>>()?;
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn output_schema(&self) -> Result<SchemaRef> {
+        let mut fields = self
+            .output
+            .iter()
+            .enumerate()
+            .map(|(position, &c)| {
+                let field = &self.fetcher.meta.column(c)?.field;
+                let elements = self.elements(position);
+                Ok(match elements {
+                    None => Arc::clone(field),
+                    Some(_) => {
+                        let data_type = narrowed_type(field.data_type(), elements.as_ref())?;
+                        Arc::new(field.as_ref().clone().with_data_type(data_type))
+                    }
+                })
+            })
             .collect::<Result<Vec<_>>>()?;
-        if row_ids {
+        if self.request.row_ids {
             fields.push(Arc::new(Field::new(ROW_ID, DataType::UInt64, false)));
         }
         Ok(Arc::new(Schema::new(Fields::from(fields))))
@@ -258,7 +291,7 @@ impl Scan {
         let schema = match &self.filter_schema {
             Some(schema) => Arc::clone(schema),
             None => {
-                let schema = self.schema_of(&self.filter, false)?;
+                let schema = self.filter_schema()?;
                 Arc::clone(self.filter_schema.insert(schema))
             }
         };
@@ -291,10 +324,15 @@ impl Scan {
         let mut arrays = Vec::with_capacity(self.output.len() + 1);
         for (position, &column) in self.output.clone().iter().enumerate() {
             let wanted = self.request.columns[position];
+            let elements = self.elements(position);
             let known = window.at_hand.iter().find(|(c, _)| *c == wanted);
-            arrays.push(match known {
-                Some((_, array)) => Arc::clone(array),
-                None => self.fetcher.read(column, &window.rows, &window.selection)?,
+            arrays.push(match (known, elements) {
+                (Some((_, array)), None) => Arc::clone(array),
+                (_, None) => self.fetcher.read(column, &window.rows, &window.selection)?,
+                (_, Some(elements)) => {
+                    let selection = window.selection.clone().with_elements(elements);
+                    self.fetcher.read(column, &window.rows, &selection)?
+                }
             });
         }
         if self.request.row_ids {
@@ -311,7 +349,7 @@ impl Scan {
         let schema = match &self.schema {
             Some(schema) => Arc::clone(schema),
             None => {
-                let schema = self.schema_of(&self.output, self.request.row_ids)?;
+                let schema = self.output_schema()?;
                 Arc::clone(self.schema.insert(schema))
             }
         };
@@ -362,14 +400,25 @@ impl Machine for Scan {
                 false => &self.filter,
             };
             // The columns that the predicate brought along are there already.
-            let columns: Vec<usize> = columns
+            let mut columns: Vec<usize> = columns
                 .iter()
                 .copied()
                 .filter(|c| !window.filtered || !self.filter.contains(c))
                 .collect();
-            let missing = self
-                .fetcher
-                .plan(&columns, &window.rows, &window.selection)?;
+            let mut missing = Vec::new();
+            if window.filtered {
+                for (position, &column) in self.output.iter().enumerate() {
+                    if let Some(elements) = self.elements(position) {
+                        columns.retain(|&c| c != column);
+                        let selection = window.selection.clone().with_elements(elements);
+                        missing.extend(self.fetcher.plan(&[column], &window.rows, &selection)?);
+                    }
+                }
+            }
+            missing.extend(
+                self.fetcher
+                    .plan(&columns, &window.rows, &window.selection)?,
+            );
             if !missing.is_empty() {
                 self.window = Some(window);
                 return self.need(missing);

@@ -7,9 +7,7 @@ use arrow::array::{Array, ArrayRef};
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
-use crate::encoding::{
-    Access, EncodeContext, Model, Models, Node, Profile, Registry, Role, physical,
-};
+use crate::encoding::{Access, EncodeContext, Model, Models, Node, Profile, Registry, Role};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{COARSE_PAGE_LOG2, FINE_PAGE_LOG2, INLINE_MAX, checksum_table};
@@ -111,16 +109,12 @@ impl ColumnWriter {
         let mut context =
             EncodeContext::new(&self.planner, registry, &mut self.models, parents, profile);
         let chosen = match forced {
-            Some(id) => registry
-                .get(id)?
-                .encode(&physical::lower(array)?, &mut context)?,
+            Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
             None => None,
         };
         let node = match chosen {
             Some(node) => node,
-            None => self
-                .planner
-                .encode_child(array, Role::Values, &mut context)?,
+            None => self.planner.encode_chunk(array, &mut context)?,
         };
         Ok(EncodedChunk {
             node,
@@ -175,6 +169,14 @@ impl ColumnWriter {
         let segment = self.block.segments.len() as u32;
         for &number in new {
             let model: &Model = self.models.get(number)?;
+            if model.is_outside() {
+                self.stored_models[number as usize] = Some(proto::ModelRef {
+                    kind: model.kind().to_owned(),
+                    digest: model.digest().to_vec(),
+                    ..Default::default()
+                });
+                continue;
+            }
             self.stored_models[number as usize] = Some(proto::ModelRef {
                 kind: model.kind().to_owned(),
                 segment,
@@ -184,7 +186,9 @@ impl ColumnWriter {
             });
             payload.extend_from_slice(model.bytes());
         }
-        self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
+        if !payload.is_empty() {
+            self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
+        }
         Ok(())
     }
 

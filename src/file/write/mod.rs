@@ -24,8 +24,8 @@ use super::postscript::{Postscript, START_MAGIC};
 use super::segment::{SEGMENT_ALIGN, checksum};
 use super::shape::EncodingTable;
 use super::{proto, types};
-use crate::encoding::planner::Planner;
-use crate::encoding::{Profile, physical};
+use crate::encoding::planner::{Planner, Spec};
+use crate::encoding::{Profile, Registry, physical};
 use crate::error::{Error, Result};
 
 /// Rows of a zone, unless rows are wide.
@@ -247,10 +247,11 @@ impl<S: Sink> Writer<S> {
             None => {
                 let specs = self.layout.columns(section)?;
                 check_specs(&specs, &self.schema)?;
+                check_patterns(&self.options.specs, &self.schema)?;
                 specs
                     .into_iter()
-                    .map(|spec| {
-                        let planner = planner_for(&spec, &self.options)?;
+                    .map(|mut spec| {
+                        let planner = planner_for(&mut spec, &self.options)?;
                         ColumnWriter::new(spec, planner)
                     })
                     .collect::<Result<Vec<_>>>()?
@@ -393,9 +394,66 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-/// The planner of a column, told to follow a spec if one was given for its name.
-fn planner_for(_: &ColumnSpec, _: &WriteOptions) -> Result<Planner> {
-    Ok(Planner::default())
+/// The planner of a column, told to follow a spec if one was given for its name. Columns that a
+/// layout made up, or that follow from others, take no spec.
+fn planner_for(spec: &mut ColumnSpec, options: &WriteOptions) -> Result<Planner> {
+    let name = spec.field.name();
+    let asked = options
+        .specs
+        .iter()
+        .find(|(pattern, _)| glob(pattern, name));
+    let Some((_, words)) = asked.filter(|_| spec.role == ColumnRole::Visible) else {
+        return Ok(Planner::default());
+    };
+    let parsed: Spec = words.parse()?;
+    parsed
+        .check(Registry::standard())
+        .map_err(|e| Error::invalid(format!("column '{name}': {e}")))?;
+    spec.words = Some(parsed.to_string());
+    Ok(Planner::new(Some(parsed)))
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any characters and `?` for one.
+pub fn glob(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Where to go on if the characters after the last star do not match.
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p + 1, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((after, at)) => {
+                    star = Some((after, at + 1));
+                    p = after;
+                    n = at + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+/// A spec for a column that is not there is a typing error that must not pass in silence.
+fn check_patterns(specs: &[(String, String)], schema: &SchemaRef) -> Result<()> {
+    for (pattern, words) in specs {
+        let mut names = schema.fields().iter().map(|f| f.name());
+        if !names.any(|name| glob(pattern, name)) {
+            return Err(Error::invalid(format!(
+                "encoding '{words}' was asked for column '{pattern}', which the table does not have"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Checks what a layout decided.
@@ -421,4 +479,23 @@ fn check_specs(specs: &[ColumnSpec], schema: &SchemaRef) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn globs_match_whole_names() {
+        for (pattern, name, matches) in [
+            ("*", "anything", true),
+            ("k*.q", "k10.q", true),
+            ("k?", "k10", false),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+            ("id", "ids", false),
+        ] {
+            assert_eq!(glob(pattern, name), matches, "{pattern} {name}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ fn decoded(
     selection: &Selection,
 ) -> Result<ArrayRef> {
     let registry = Registry::standard();
-    DecodeContext::new(registry, models, parents.as_slice(), 1 << 24)
+    DecodeContext::new(registry, models, &parents.as_slice(), 1 << 24)
         .decode(node, data_type, selection)
 }
 
@@ -371,7 +371,8 @@ fn comparisons_are_decided_on_the_dictionary() {
     let typed = type_column(&array).unwrap().unwrap();
     let (node, models, parents) = encoded(&array, &typed).unwrap();
     let registry = Registry::standard();
-    let context = DecodeContext::new(registry, &models, parents.as_slice(), 1 << 20);
+    let parents = parents.as_slice();
+    let context = DecodeContext::new(registry, &models, &parents, 1 << 20);
     let physical = physical::lower(&array).unwrap();
     let value: ArrayRef = Arc::new(BinaryArray::from_iter_values([b"v2"]));
     let value = Scalar::new(value);
