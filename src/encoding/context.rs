@@ -93,9 +93,7 @@ impl<'a> DecodeContext<'a> {
         data_type: &DataType,
         selection: &Selection,
     ) -> Result<ArrayRef> {
-        if node.rows > MAX_ROWS {
-            return Err(Error::corrupt(format!("node of {} rows", node.rows)));
-        }
+        check_rows(node)?;
         selection
             .check(node.rows)
             .map_err(|e| Error::corrupt(e.to_string()))?;
@@ -129,6 +127,7 @@ impl<'a> DecodeContext<'a> {
         op: CompareOp,
         value: &Scalar<ArrayRef>,
     ) -> Result<BooleanArray> {
+        check_rows(node)?;
         let result = self
             .registry
             .get(&node.encoding)?
@@ -164,6 +163,14 @@ impl<'a> DecodeContext<'a> {
                 array.len()
             ))),
         }
+    }
+}
+
+/// Fails if a node stands for more rows than any may.
+fn check_rows(node: &Node) -> Result<()> {
+    match node.rows <= MAX_ROWS {
+        true => Ok(()),
+        false => Err(Error::corrupt(format!("node of {} rows", node.rows))),
     }
 }
 

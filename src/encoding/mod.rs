@@ -75,7 +75,7 @@ encodings! {
         map::Map,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
-    table [model, plan, rows, spec, tree, walk] {
+    table [chunk, model, plan, rows, spec, tree, walk] {
         context::Context,
         restore::Restore,
     }

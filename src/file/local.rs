@@ -66,6 +66,14 @@ impl ReadAt for Memory {
 impl File {
     /// Opens a file on disk.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Opener::new)
+    }
+
+    /// Opens a file on disk with the given opener.
+    pub(crate) fn open_with(
+        path: impl AsRef<Path>,
+        opener: fn(String, u64) -> Opener,
+    ) -> Result<Self> {
         let name = path.as_ref().display().to_string();
         let fail = |e| Error::io(format!("cannot open '{name}'"), e);
         let file = fs::File::open(&path).map_err(fail)?;
@@ -79,7 +87,7 @@ impl File {
             name: name.clone(),
             size,
         };
-        Self::from_source(&name, Arc::new(source))
+        Self::with_opener(opener(name, size), Arc::new(source))
     }
 
     /// Opens a file on disk and maps it into memory: nothing is copied before it is decoded.
@@ -114,6 +122,11 @@ impl File {
         let meta = drive(&mut opener, source.as_ref())?
             .ok_or_else(|| Error::invalid("the file could not be opened"))?;
         Ok(Self { source, meta })
+    }
+
+    /// Where the bytes come from.
+    pub(crate) fn source(&self) -> &dyn ReadAt {
+        self.source.as_ref()
     }
 
     /// What the file says about itself.

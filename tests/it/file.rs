@@ -131,37 +131,6 @@ fn columns_come_one_by_one() {
 }
 
 #[test]
-fn a_comparison_keeps_what_compares_true_and_skips_the_other_zones() {
-    use CompareOp::*;
-    let batch = table(100_000);
-    let file = stored(&batch);
-    let ids = batch.column(0).as_primitive::<Int64Type>();
-    for op in [Eq, Ne, Lt, Le, Gt, Ge] {
-        for value in [-1, 0, 1, 150_000, 299_997, 300_000] {
-            let value = Int64Array::new_scalar(value);
-            let expected = op.apply(ids, &value).unwrap().true_count() as u64;
-            let compare = Compare::new(&file, 0, op, &value).unwrap();
-            let mut scan = file
-                .scan(ScanRequest::columns([1]).filter(compare))
-                .unwrap();
-            let rows: usize = scan.by_ref().map(|b| b.unwrap().num_rows()).sum();
-            assert_eq!(rows as u64, expected, "{op:?}");
-            if op == Eq {
-                assert!(scan.metrics().zones_pruned >= 12);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_comparison_with_another_type_is_refused() {
-    let file = stored(&table(10));
-    let value = Int32Array::new_scalar(1);
-    let error = Compare::new(&file, 0, CompareOp::Eq, &value).unwrap_err();
-    assert!(error.to_string().contains("'id' is Int64"), "{error}");
-}
-
-#[test]
 fn a_mapped_file_reads_like_an_open_one() {
     let batch = table(50_000);
     let directory = tempfile::tempdir().unwrap();
@@ -199,4 +168,35 @@ fn some_elements_of_fixed_size_lists_come_alone() {
         values.values(),
         &[72_002, 72_003, 72_004, 72_010, 72_011, 72_012]
     );
+}
+
+#[test]
+fn a_comparison_keeps_what_compares_true_and_skips_the_other_zones() {
+    use CompareOp::*;
+    let batch = table(100_000);
+    let file = stored(&batch);
+    let ids = batch.column(0).as_primitive::<Int64Type>();
+    for op in [Eq, Ne, Lt, Le, Gt, Ge] {
+        for value in [-1, 0, 1, 150_000, 299_997, 300_000] {
+            let value = Int64Array::new_scalar(value);
+            let expected = op.apply(ids, &value).unwrap().true_count() as u64;
+            let compare = Compare::new(&file, 0, op, &value).unwrap();
+            let mut scan = file
+                .scan(ScanRequest::columns([1]).filter(compare))
+                .unwrap();
+            let rows: usize = scan.by_ref().map(|b| b.unwrap().num_rows()).sum();
+            assert_eq!(rows as u64, expected, "{op:?}");
+            if op == Eq {
+                assert!(scan.metrics().zones_pruned >= 12);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_comparison_with_another_type_is_refused() {
+    let file = stored(&table(10));
+    let value = Int32Array::new_scalar(1);
+    let error = Compare::new(&file, 0, CompareOp::Eq, &value).unwrap_err();
+    assert!(error.to_string().contains("'id' is Int64"), "{error}");
 }

@@ -10,7 +10,9 @@ mod zones;
 
 pub use column::{ChunkMeta, ColumnMeta, ModelMeta};
 pub use columns::ColumnScan;
+pub(crate) use fetch::Fetcher;
 pub use meta::{DirectoryEntry, FileMeta, Opener};
+pub(crate) use scan::WINDOW_ROWS;
 pub use scan::{Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest};
 pub use zones::{MAX_EXACT, MIN_EXACT, ZoneColumn, ZoneLoader, Zones};
 
