@@ -7,6 +7,7 @@ mod file;
 mod generate;
 mod guard;
 mod hostile;
+mod pages;
 mod same;
 #[cfg(feature = "sources")]
 mod real_tables;
