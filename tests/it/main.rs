@@ -8,6 +8,9 @@ mod generate;
 mod golden;
 mod guard;
 mod hostile;
-mod same;
+mod pages;
 #[cfg(feature = "sources")]
 mod real_tables;
+mod same;
+#[cfg(feature = "query")]
+mod sql;
