@@ -61,7 +61,7 @@ encodings! {
         nullable::Nullable,
     }
     /// Columns conditioned on other columns of the table.
-    table [chunk, model, plan, rows, spec, tree, walk] {
+    table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {
         context::Context,
     }
 }
