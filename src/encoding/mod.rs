@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
+pub mod blocks;
 pub mod context;
+pub mod distinct;
+pub mod gather;
 pub mod entropy;
 pub mod model;
 pub mod node;
@@ -14,11 +17,15 @@ pub mod planner;
 pub mod registry;
 pub mod selection;
 pub mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod traits;
+pub mod words;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
-pub use model::{Model, Models};
+pub use model::{Model, ModelDigest, ModelStore, Models};
 pub use node::{Node, NodeBuffer};
+pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
@@ -55,13 +62,39 @@ encodings! {
     /// Numbers, booleans, fixed-size binary.
     scalar {
         plain::Plain,
+        constant::Constant,
+        dictionary::Dictionary,
+        runend::RunEnd,
+        sparse::Sparse,
+        bitpacked::BitPacked,
+        delta::Delta,
+        roaring::Roaring,
+        narrow::Narrow,
+        alp::Alp,
+        bytesplit::ByteSplit,
+        scaled::Scaled,
+        pco::Pco,
+    }
+    /// Text and bytes, and general compression of any values.
+    string {
+        fsst::Fsst,
+        front::Front,
+        zstd::Zstd,
+        lz4::Lz4,
     }
     /// Validity and nested arrays: structure around other encodings.
     nested {
         nullable::Nullable,
+        null::Null,
+        list::List,
+        fixedlist::FixedList,
+        structs::Struct,
+        map::Map,
     }
-    /// Columns conditioned on other columns of the table.
+    /// Columns conditioned on other columns of the table, and values restored from them.
     table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {
         context::Context,
+        planes::Planes,
+        restore::Restore,
     }
 }

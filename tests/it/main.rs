@@ -1,1 +1,15 @@
-//! x
+//! All integration tests, in one binary: a module a subject.
+
+#[cfg(feature = "cli")]
+mod cli;
+mod conformance;
+mod file;
+mod generate;
+mod golden;
+mod guard;
+mod hostile;
+#[cfg(feature = "sources")]
+mod real_tables;
+mod same;
+#[cfg(feature = "query")]
+mod sql;
