@@ -362,7 +362,7 @@ fn prior(sizes: &[f32], rows: usize) -> Vec<f32> {
 }
 
 /// Moves rows to the class that codes them shortest, a few times; bits on all rows.
-fn refine(columns: &[Column], classes: &mut Vec<u8>, k: usize, factor: f64) -> f64 {
+fn refine(columns: &[Column], classes: &mut [u8], k: usize, factor: f64) -> f64 {
     let rows = classes.len();
     let mut total = f64::INFINITY;
     for _ in 0..12 {

@@ -129,3 +129,33 @@ impl Encoding for Planes {
         Ok(Arc::new(Int64Array::new(values.into(), None)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::{Selection, testing};
+
+    #[test]
+    fn values_and_exceptions_come_back() {
+        let long: Vec<i64> = (0..5000).map(|i| i * i % 700 * 25 - 9).collect();
+        for values in [
+            vec![],
+            vec![7],
+            vec![i64::MIN, 5, i64::MIN + 65_535, i64::MAX],
+            long,
+        ] {
+            let array: ArrayRef = Arc::new(Int64Array::from(values));
+            let node = testing::encode(&Planes, &array, Profile::Archive).unwrap();
+            let back = testing::decode(&node, &DataType::Int64, &Selection::all()).unwrap();
+            assert_eq!(&back, &array);
+        }
+    }
+
+    #[test]
+    fn repeats_cost_little() {
+        let values: Vec<i64> = (0..20_000).map(|i| 1_000_000 + i % 300 * (i % 7)).collect();
+        let array: ArrayRef = Arc::new(Int64Array::from(values));
+        let node = testing::encode(&Planes, &array, Profile::Archive).unwrap();
+        assert!(node.stored_bytes() < 4000);
+    }
+}
