@@ -11,13 +11,15 @@ use super::rows::{Keys, coarse};
 use super::section::Section;
 
 /// Rows on which classes are found.
-const ROWS: usize = 10_000;
+const ROWS: usize = 8_000;
 /// Columns that take part.
 const COLUMNS: usize = 256;
 /// Largest alphabet of a column that takes part; larger numeric ones take part by their buckets.
 const SYMBOLS: usize = 64;
 /// Fewest columns for which a hidden class is looked for.
 const FEWEST: usize = 4;
+/// Number of classes that shows whether there are any.
+const FIRST: usize = 8;
 /// Numbers of classes that are tried.
 const CLASSES: [usize; 7] = [4, 6, 8, 12, 16, 24, 32];
 /// Singular vectors.
@@ -48,8 +50,6 @@ pub struct Mixture {
     /// Bits of each class itself.
     prior: Vec<f32>,
     columns: Vec<Emission>,
-    /// Estimated bits of the columns that take part, on all rows, and of the classes.
-    bits: f64,
 }
 
 #[derive(Debug, Clone)]
@@ -64,16 +64,6 @@ impl Mixture {
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classes
-    }
-
-    /// Estimated bits of all rows of the columns that take part, and of the classes.
-    pub fn bits(&self) -> f64 {
-        self.bits
-    }
-
-    /// The columns that tell the classes apart.
-    pub fn inputs(&self) -> impl Iterator<Item = usize> + '_ {
-        self.columns.iter().map(|c| c.input)
     }
 
     /// The class of each row.
@@ -124,8 +114,8 @@ struct Column {
     symbols: Vec<u16>,
 }
 
-/// Looks for classes that shorten the table.
-pub fn find(section: &Section<'_>) -> Option<Mixture> {
+/// Looks for classes that shorten the table; `planned` is the size of each column without them.
+pub fn find(section: &Section<'_>, planned: &[f64]) -> Option<Mixture> {
     let rows = sample_rows(section.rows(), ROWS, 5);
     if rows.len() < 500 {
         return None;
@@ -162,25 +152,31 @@ pub fn find(section: &Section<'_>) -> Option<Mixture> {
     }
     let places = embed(&columns, rows.len());
     let factor = section.rows() as f64 / rows.len() as f64;
-    let mut best: Option<(f64, usize, Vec<u8>)> = None;
+    let so_far: f64 = columns.iter().map(|c| 8.0 * planned[c.input]).sum();
+    let mut first = means(&places, FIRST);
+    let bits = refine(&columns, &mut first, FIRST, factor);
+    if bits > 1.15 * so_far {
+        return None;
+    }
+    let mut best = (bits, FIRST, first);
     for k in CLASSES {
-        if rows.len() < 50 * k {
-            break;
+        if k == FIRST || rows.len() < 50 * k {
+            continue;
         }
         let mut classes = means(&places, k);
         let bits = refine(&columns, &mut classes, k, factor);
-        match &best {
-            Some((least, ..)) if *least <= bits => {
-                // More classes than there are do not help any more.
-                if bits > least * 1.01 {
-                    break;
-                }
-            }
-            _ => best = Some((bits, k, classes)),
+        if bits < best.0 {
+            best = (bits, k, classes);
+        } else if k > best.1 && bits > 1.01 * best.0 {
+            // More classes than there are do not help any more.
+            break;
         }
     }
-    let (bits, k, classes) = best?;
-    Some(mixture(columns, &classes, k, bits))
+    let (bits, k, classes) = best;
+    if bits > 0.99 * so_far {
+        return None;
+    }
+    Some(mixture(columns, &classes, k))
 }
 
 /// Coordinates of the sampled rows along the leading singular vectors.
@@ -273,7 +269,7 @@ fn distance(a: &[f32; VECTORS], b: &[f32; VECTORS]) -> f32 {
 /// Groups points by k-means; the best of a few starts.
 fn means(points: &[[f32; VECTORS]], k: usize) -> Vec<u8> {
     let mut best: Option<(f64, Vec<u8>)> = None;
-    for seed in 0..3 {
+    for seed in 0..2 {
         let mut random = Random::new(7 + seed);
         let mut centers = vec![points[random.below(points.len())]];
         let mut near: Vec<f32> = vec![f32::INFINITY; points.len()];
@@ -293,7 +289,7 @@ fn means(points: &[[f32; VECTORS]], k: usize) -> Vec<u8> {
         }
         let mut classes = vec![0u8; points.len()];
         let mut spread = 0.0;
-        for _ in 0..8 {
+        for _ in 0..6 {
             let mut sums = vec![([0f32; VECTORS], 0f32); k];
             spread = 0.0;
             for (class, p) in classes.iter_mut().zip(points) {
@@ -395,7 +391,7 @@ fn refine(columns: &[Column], classes: &mut [u8], k: usize, factor: f64) -> f64 
     total * factor + PARAMETER * parameters as f64
 }
 
-fn mixture(columns: Vec<Column>, classes: &[u8], k: usize, bits: f64) -> Mixture {
+fn mixture(columns: Vec<Column>, classes: &[u8], k: usize) -> Mixture {
     let sizes = sizes(classes, k);
     // Empty classes go; the largest come first.
     let mut order: Vec<usize> = (0..k).filter(|&u| sizes[u] > 0.0).collect();
@@ -418,7 +414,6 @@ fn mixture(columns: Vec<Column>, classes: &[u8], k: usize, bits: f64) -> Mixture
                 reader: c.reader,
             })
             .collect(),
-        bits,
     }
 }
 
@@ -449,7 +444,7 @@ mod tests {
                 scale: 0,
             })
             .collect();
-        let mixture = find(&Section::new(&inputs, None, 65_536)).unwrap();
+        let mixture = find(&Section::new(&inputs, None, 65_536), &[1e6; 30]).unwrap();
         assert_eq!(mixture.classes(), 6);
         let found = mixture.assign(&inputs);
         let mut pairs: Vec<(usize, i64)> = truth.iter().copied().zip(found).collect();

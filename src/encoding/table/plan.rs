@@ -276,7 +276,7 @@ impl Chooser<'_> {
             };
             chunks().map(size).sum()
         };
-        let mut instead = vec![(planes(3), Choice::Planes)];
+        let mut instead = vec![(planes(lz::QUICK), Choice::Planes)];
         if has_context && instead[0].0 < 1.5 * column.bytes && instead[0].0 > 0.9 * column.bytes {
             instead[0].0 = planes(LEVEL);
         }
@@ -404,13 +404,10 @@ impl Plan {
     /// Looks for a hidden class and keeps it if the table becomes smaller.
     fn try_latent(&mut self, section: &Section<'_>, inputs: &[Input<'_>]) {
         let total = |p: &Plan| p.columns.iter().map(|c| c.bytes).sum::<f64>();
-        let Some(model) = latent::find(section) else {
+        let so_far: Vec<f64> = self.columns.iter().map(|c| c.bytes).collect();
+        let Some(model) = latent::find(section, &so_far) else {
             return;
         };
-        let so_far: f64 = model.inputs().map(|i| self.columns[i].bytes).sum();
-        if model.bits() / 8.0 > 0.99 * so_far {
-            return;
-        }
         let values = model.assign(inputs);
         let with = Section::new(inputs, Some(&values), self.options.chunk_rows);
         let mut plan = planned(&with, &self.options, Some(inputs.len()));
