@@ -14,8 +14,9 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 
 use crate::encoding::physical;
+use crate::encoding::table::restore::invert::{decimal_of, narrowed, step_of};
 use crate::encoding::table::restore::model::{
-    Form, MAX_DECIMALS, MAX_EXCEPTIONS, NULL, Part, Restore, double_of,
+    Form, MAX_DECIMALS, MAX_EXCEPTIONS, NULL, Part, Restore,
 };
 use crate::encoding::table::restore::text::TextForm;
 use crate::encoding::table::restore::values::Values;
@@ -33,8 +34,6 @@ const EXCEPTIONS: f64 = 0.1;
 const DECIMALS_QUANTILE: f64 = 0.92;
 /// Most decimals that are tried.
 const MOST_DECIMALS: u32 = 17;
-/// Integers beyond this are not exact in double precision.
-const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 /// A common factor is taken out if more steps than this remain: fewer values are symbols anyway,
 /// and sums of columns show only at one scale.
 const STEPS: u64 = 4096;
@@ -123,7 +122,7 @@ fn typed(array: &ArrayRef, like: Option<&Form>) -> Result<Option<Typed>> {
             DataType::FixedSizeBinary(width) if is_decimal => {
                 let values = physical.as_fixed_size_binary();
                 let words: Vec<i64> = (0..values.len())
-                    .map(|i| narrowed(values.value(i)).unwrap_or(UNFIT))
+                    .map(|i| narrowed(values.value(i), true).unwrap_or(UNFIT))
                     .collect();
                 let unfit = words.iter().filter(|&&v| v == UNFIT).count();
                 let source = |i: usize| values.value(i).to_vec();
@@ -158,14 +157,6 @@ fn typed(array: &ArrayRef, like: Option<&Form>) -> Result<Option<Typed>> {
     )
 }
 
-/// A little-endian integer of any width, if it fits 64 bits.
-fn narrowed(bytes: &[u8]) -> Option<i64> {
-    let (low, high) = bytes.split_first_chunk::<8>()?;
-    let value = i64::from_le_bytes(*low);
-    let fill = if value < 0 { 0xff } else { 0 };
-    high.iter().all(|&b| b == fill).then_some(value)
-}
-
 /// Integers as they are, or less a base and divided by a factor.
 fn integers(
     mut words: Vec<i64>,
@@ -186,12 +177,10 @@ fn integers(
             *word = NULL;
             continue;
         }
-        let rest = word.wrapping_sub(base);
-        let step = rest.wrapping_div(factor);
-        let given = step.wrapping_mul(factor) == rest && *word != UNFIT;
-        *word = match given && step > NULL + MAX_EXCEPTIONS as i64 {
-            true => step,
-            false => {
+        let step = Some(*word).filter(|&w| w != UNFIT);
+        *word = match step.and_then(|w| step_of(w, base, factor)) {
+            Some(step) => step,
+            None => {
                 exceptions.push((source(i), i));
                 UNFIT
             }
@@ -309,27 +298,6 @@ fn decimals(distinct: &Distinct<'_>, data_type: &DataType) -> Option<u32> {
     let at = (digits.len() as f64 * DECIMALS_QUANTILE) as usize;
     let chosen = *digits.get(at.min(digits.len().checked_sub(1)?))?;
     (chosen <= MAX_DECIMALS).then_some(chosen)
-}
-
-/// The integer that gives a floating-point number bit for bit when it is divided by a power of ten.
-fn decimal_of(word: u64, digits: u32, data_type: &DataType) -> Option<i64> {
-    let number = match data_type {
-        DataType::Float16 => half::f16::from_bits(word as u16).to_f64(),
-        DataType::Float32 => f64::from(f32::from_bits(word as u32)),
-        _ => f64::from_bits(word),
-    };
-    let scaled = (number * 10f64.powi(digits as i32)).round();
-    if scaled.is_nan() || scaled.abs() > MOST_EXACT {
-        return None;
-    }
-    let integer = scaled as i64;
-    let back = double_of(integer, digits);
-    let bits = match data_type {
-        DataType::Float16 => u64::from(half::f16::from_f64(back).to_bits()),
-        DataType::Float32 => u64::from((back as f32).to_bits()),
-        _ => back.to_bits(),
-    };
-    (bits == word).then_some(integer)
 }
 
 /// Text as numbers, dates or times, or as codes of a dictionary.
