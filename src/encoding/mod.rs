@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 pub mod blocks;
 pub mod context;
+pub mod distinct;
+pub mod gather;
 pub mod entropy;
 pub mod model;
 pub mod node;
@@ -15,7 +17,10 @@ pub mod planner;
 pub mod registry;
 pub mod selection;
 pub mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod traits;
+pub mod words;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
 pub use model::{Model, ModelDigest, ModelStore, Models};
@@ -57,6 +62,18 @@ encodings! {
     /// Numbers, booleans, fixed-size binary.
     scalar {
         plain::Plain,
+        constant::Constant,
+        dictionary::Dictionary,
+        runend::RunEnd,
+        sparse::Sparse,
+        bitpacked::BitPacked,
+        delta::Delta,
+        roaring::Roaring,
+        narrow::Narrow,
+        alp::Alp,
+        bytesplit::ByteSplit,
+        scaled::Scaled,
+        pco::Pco,
     }
     /// Text and bytes, and general compression of any values.
     string {

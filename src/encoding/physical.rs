@@ -212,10 +212,14 @@ pub fn raise(array: ArrayRef, logical: &DataType) -> Result<ArrayRef> {
     })
 }
 
-/// Fixed-size binary values as aligned words.
+/// Fixed-size binary values as words, copied only if they lie at an odd address.
 fn words<T: ArrowNativeType>(array: &ArrayRef) -> ScalarBuffer<T> {
-    let bytes = array.as_fixed_size_binary().value_data();
-    ScalarBuffer::new(Buffer::from_slice_ref(bytes), 0, array.len())
+    let bytes = array.as_fixed_size_binary().values();
+    let bytes = match bytes.as_ptr().align_offset(align_of::<T>()) {
+        0 => bytes.clone(),
+        _ => Buffer::from_slice_ref(bytes.as_slice()),
+    };
+    ScalarBuffer::new(bytes, 0, array.len())
 }
 
 fn utf8(array: &ArrayRef) -> Result<StringArray> {

@@ -125,6 +125,54 @@ impl Selection {
         }
     }
 
+    /// The same rows counted from the start of a window that holds all of them.
+    pub fn within(&self, window: Range<usize>) -> Self {
+        let rows = match &self.rows {
+            Rows::All => Rows::Range(0..window.len()),
+            Rows::Range(r) => {
+                let start = r.start.saturating_sub(window.start);
+                Rows::Range(start..start + r.len())
+            }
+            Rows::Indices(i) => {
+                Rows::Indices(i.iter().map(|r| r - window.start as u32).collect())
+            }
+            Rows::Mask(m) => Rows::Mask(m.slice(window.start, window.len())),
+        };
+        Self {
+            rows,
+            elements: self.elements.clone(),
+        }
+    }
+
+    /// Which of some rows (ascending) are selected out of `len`: their numbers, and the place of
+    /// each among the selected rows.
+    pub fn overlap(&self, rows: &[u32], len: usize) -> Result<(Self, Vec<u32>)> {
+        let ascending = rows.windows(2).all(|w| w[0] < w[1]);
+        if !ascending || rows.last().is_some_and(|&r| r as usize >= len) {
+            return Err(Error::corrupt("rows of exceptions do not ascend in their array"));
+        }
+        if matches!(self.rows, Rows::All) {
+            return Ok((Self::all(), rows.to_vec()));
+        }
+        let bounds = self.bounds(len);
+        let mut next = rows.partition_point(|&r| (r as usize) < bounds.start);
+        let (mut numbers, mut places) = (Vec::new(), Vec::new());
+        for (place, row) in self.iter(len).enumerate() {
+            while rows.get(next).is_some_and(|&r| (r as usize) < row) {
+                next += 1;
+            }
+            match rows.get(next) {
+                Some(&r) if r as usize == row => {
+                    numbers.push(next as u32);
+                    places.push(place as u32);
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok((Rows::Indices(numbers.into()).into(), places))
+    }
+
     /// The selected rows of an array that holds all of them. Ignores the element axis, which the
     /// fixed-size list encodings apply.
     pub fn take(&self, array: &ArrayRef) -> Result<ArrayRef> {

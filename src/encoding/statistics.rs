@@ -1,14 +1,15 @@
 //! What the planner knows about an array before it tries anything.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::*;
-use std::collections::HashMap;
-use twox_hash::XxHash3_64;
+use arrow::datatypes::DataType;
+
+use super::distinct::Distinct;
+use super::words::{self, Word, for_word};
 
 /// Most distinct values that are counted.
 pub const DISTINCT_CAP: usize = 1 << 16;
 
-/// Statistics of a physical leaf array without nulls, computed in one pass.
+/// Statistics of a physical leaf array without nulls.
 #[derive(Debug, Clone, Default)]
 pub struct Statistics {
     /// Number of rows.
@@ -36,129 +37,86 @@ impl Statistics {
             rows: array.len(),
             ..Self::default()
         };
-        macro_rules! arrow_type {
-            (Int8) => {
-                Int8Type
-            };
-            (Int16) => {
-                Int16Type
-            };
-            (Int32) => {
-                Int32Type
-            };
-            (Int64) => {
-                Int64Type
-            };
-            (UInt8) => {
-                UInt8Type
-            };
-            (UInt16) => {
-                UInt16Type
-            };
-            (UInt32) => {
-                UInt32Type
-            };
-            (UInt64) => {
-                UInt64Type
-            };
-        }
-        macro_rules! ints {
-            ($($t:ident),*) => { match array.data_type() {
-                $(DataType::$t => {
-                    let values = array.as_primitive::<arrow_type!($t)>().values();
-                    s.bytes = std::mem::size_of_val(&values[..]) as u64;
-                    let (mut min, mut max, mut sorted) = (i128::MAX, i128::MIN, true);
-                    let mut last = i128::MIN;
-                    for &v in values.iter() {
-                        let v = v as i128;
-                        min = min.min(v);
-                        max = max.max(v);
-                        sorted &= last <= v;
-                        last = v;
-                    }
-                    if !values.is_empty() {
-                        s.min = Some(min);
-                        s.max = Some(max);
-                    }
-                    s.sorted = sorted;
-                    s.count(values.iter().map(|&v| v as u64));
-                })*
-                _ => s.others(array),
-            }};
-        }
-        ints!(Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64);
-        s
-    }
-
-    fn others(&mut self, array: &ArrayRef) {
         match array.data_type() {
             DataType::Boolean => {
                 let values = array.as_boolean();
-                self.bytes = array.len().div_ceil(8) as u64;
-                self.count(values.values().iter().map(u64::from));
-            }
-            DataType::Float16 => {
-                let values = array.as_primitive::<Float16Type>().values();
-                self.bytes = 2 * values.len() as u64;
-                self.count(values.iter().map(|v| u64::from(v.to_bits())));
-            }
-            DataType::Float32 => {
-                let values = array.as_primitive::<Float32Type>().values();
-                self.bytes = 4 * values.len() as u64;
-                self.count(values.iter().map(|v| u64::from(v.to_bits())));
-            }
-            DataType::Float64 => {
-                let values = array.as_primitive::<Float64Type>().values();
-                self.bytes = 8 * values.len() as u64;
-                self.count(values.iter().map(|v| v.to_bits()));
+                s.bytes = array.len().div_ceil(8) as u64;
+                s.runs = runs(s.rows, |i| values.value(i));
             }
             DataType::Binary => {
                 let values = array.as_binary::<i32>();
                 let offsets = values.value_offsets();
                 let payload = offsets[offsets.len() - 1] - offsets[0];
-                self.bytes = payload as u64 + 4 * values.len() as u64;
-                // Two values with one hash would only make an estimate slightly wrong.
-                self.count((0..values.len()).map(|i| XxHash3_64::oneshot(values.value(i))));
+                s.bytes = payload as u64 + 4 * values.len() as u64;
+                s.runs = runs(s.rows, |i| values.value(i));
             }
             DataType::FixedSizeBinary(width) => {
                 let values = array.as_fixed_size_binary();
-                self.bytes = *width as u64 * values.len() as u64;
-                self.count((0..values.len()).map(|i| XxHash3_64::oneshot(values.value(i))));
+                s.bytes = *width as u64 * values.len() as u64;
+                s.runs = runs(s.rows, |i| values.value(i));
             }
-            _ => {}
+            other => for_word!(other, W => {
+                let values = words::of::<W>(array);
+                s.bytes = (s.rows * size_of::<W>()) as u64;
+                s.runs = runs(s.rows, |i| values[i]);
+                if words::is_integer(other) {
+                    s.integers(&values, other);
+                }
+            }, else return s),
         }
+        if let Some(found) = Distinct::of(array, DISTINCT_CAP) {
+            s.distinct = Some(found.len());
+            s.top_count = found.counts().into_iter().max().unwrap_or(0);
+        }
+        s
     }
 
-    /// Counts runs and distinct values of keys that are equal where the values are.
-    fn count(&mut self, keys: impl Iterator<Item = u64>) {
-        let mut seen: HashMap<u64, usize> = HashMap::new();
-        let (mut last, mut run, mut counting) = (None, 0usize, true);
-        let mut runs = 0;
-        let mut close = |key: u64, run: usize, counting: &mut bool| {
-            if *counting {
-                *seen.entry(key).or_default() += run;
-                *counting = seen.len() <= DISTINCT_CAP;
-            }
-        };
-        for key in keys {
-            if last == Some(key) {
-                run += 1;
-                continue;
-            }
-            if let Some(last) = last {
-                close(last, run, &mut counting);
-            }
-            runs += 1;
-            run = 1;
-            last = Some(key);
+    fn integers<W: Word>(&mut self, values: &[W], data_type: &DataType) {
+        let flip = words::flip::<W>(data_type);
+        let number = |place: W| i128::from(place.widen()) - i128::from(flip.widen());
+        let (mut low, mut high) = (W::narrow(u64::MAX), W::narrow(0));
+        for &value in values {
+            low = low.min(value ^ flip);
+            high = high.max(value ^ flip);
         }
-        if let Some(last) = last {
-            close(last, run, &mut counting);
+        if !values.is_empty() {
+            self.min = Some(number(low));
+            self.max = Some(number(high));
         }
-        self.runs = runs;
-        if counting {
-            self.distinct = Some(seen.len());
-            self.top_count = seen.values().copied().max().unwrap_or(0);
-        }
+        self.sorted = values.windows(2).all(|w| w[0] ^ flip <= w[1] ^ flip);
+    }
+}
+
+fn runs<T: PartialEq>(rows: usize, value: impl Fn(usize) -> T) -> usize {
+    match rows {
+        0 => 0,
+        _ => 1 + (1..rows).filter(|&i| value(i) != value(i - 1)).count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BinaryArray, Int32Array, UInt64Array};
+    use std::sync::Arc;
+
+    #[test]
+    fn integers_know_their_range() {
+        let array: ArrayRef = Arc::new(Int32Array::from(vec![5, 5, -9, i32::MAX, 5]));
+        let s = Statistics::of(&array);
+        assert_eq!((s.min, s.max), (Some(-9), Some(i128::from(i32::MAX))));
+        assert_eq!((s.runs, s.distinct, s.top_count), (4, Some(3), 3));
+        assert!(!s.sorted);
+        let array: ArrayRef = Arc::new(UInt64Array::from(vec![1, 1, u64::MAX]));
+        let s = Statistics::of(&array);
+        assert_eq!((s.max, s.sorted), (Some(i128::from(u64::MAX)), true));
+    }
+
+    #[test]
+    fn text_counts_its_bytes() {
+        let array: ArrayRef = Arc::new(BinaryArray::from(vec![&b"abc"[..], b"abc", b""]));
+        let s = Statistics::of(&array.slice(1, 2));
+        assert_eq!((s.rows, s.bytes, s.runs, s.distinct), (2, 11, 2, Some(2)));
+        assert_eq!(s.min, None);
     }
 }
