@@ -21,10 +21,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type};
 
-use super::chunk::{decode, encode};
+use super::chunk::{decode, encode, row_memory};
 use super::model::{ContextModel, KIND};
-use super::rows::dense_memory;
-use super::walk::ROW_MEMORY;
 use crate::encoding::{Access, DecodeContext, EncodeContext, Encoding, Node, Selection};
 use crate::error::{Error, Result};
 
@@ -130,9 +128,7 @@ impl Encoding for Context {
         let model = context
             .model(node)?
             .parsed(KIND, |bytes| ContextModel::parse(bytes))?;
-        let variables = model.spec.variables.len();
-        context.reserve_rows(node.rows, 16 + variables * ROW_MEMORY)?;
-        context.reserve(dense_memory(node.rows) as u64)?;
+        context.reserve_rows(node.rows, row_memory(&model))?;
         let mut arrays = Vec::with_capacity(model.parents);
         for i in 0..model.parents {
             let parent = context.parent(node, i, &Selection::all())?;

@@ -27,6 +27,15 @@ fn divisor(a: u64, b: u64) -> u64 {
     }
 }
 
+/// What divides the differences of all values.
+pub fn step(values: &[i64]) -> u64 {
+    let base = values.first().copied().unwrap_or(0);
+    values.iter().fold(0, |g, v| match g {
+        1 => 1,
+        _ => divisor(v.abs_diff(base), g),
+    })
+}
+
 /// Codes of the values, and the part of the shape that they need.
 pub fn codes(values: &[i64]) -> Option<(Vec<u64>, Shape)> {
     let regular = || values.iter().copied().filter(|&v| !is_exception(v));

@@ -4,6 +4,13 @@
 //! codes in value order, scaled decimals, exceptions), asks for a [`Plan`] once, and then for the
 //! models of each section's columns. Everything is sampled and deterministic.
 
+use super::cost::{Coster, Ids, Target, sample_rows};
+use super::edges::{Candidates, find, pick};
+use super::latent;
+use super::lz;
+use super::model::KIND;
+use super::section::{Fit, Section, Symbols};
+use super::spec::{Form, MAX_PARENTS, MAX_VARIABLES, Prediction, Spec, Variable};
 use crate::encoding::Model;
 
 /// Stands for the hidden row class among a column's parents.
@@ -65,6 +72,8 @@ pub struct ColumnPlan {
     pub choice: Choice,
     /// Estimated size of the column, model included.
     pub bytes: f64,
+    /// Form and variables; parents are inputs, the hidden class comes after the last of them.
+    spec: Option<Spec>,
 }
 
 /// The hidden class of the rows.
@@ -72,6 +81,9 @@ pub struct ColumnPlan {
 pub struct LatentPlan {
     /// Number of classes; the hidden column's values are `0..classes`.
     pub classes: usize,
+    /// The hidden column's own plan.
+    pub column: ColumnPlan,
+    model: latent::Mixture,
 }
 
 /// The plan of a table.
@@ -83,29 +95,341 @@ pub struct Plan {
     pub columns: Vec<ColumnPlan>,
     /// The hidden class, if one pays. It has no parents and comes before all columns.
     pub latent: Option<LatentPlan>,
+    options: Options,
 }
+
+/// Bytes that a stored model and its use in chunks take beyond what is estimated.
+const OVERHEAD: f64 = 96.0;
+/// Rows on which variables are chosen.
+const CHOICE_ROWS: usize = 12_000;
+/// Level of zstd at which columns are packed when size is all that counts.
+const LEVEL: i32 = 19;
 
 /// Plans a table from (a sample of) its first section.
 pub fn plan(inputs: &[Input<'_>], options: &Options) -> Plan {
-    let _ = options;
+    let rows = inputs.first().map_or(0, |i| i.values.len());
     let alone = ColumnPlan {
         parents: Vec::new(),
         saved: Vec::new(),
         choice: Choice::Alone,
         bytes: 0.0,
+        spec: None,
     };
+    if rows == 0 {
+        return Plan {
+            order: (0..inputs.len()).collect(),
+            columns: vec![alone; inputs.len()],
+            latent: None,
+            options: *options,
+        };
+    }
+    // Long sections are judged by two of their chunks.
+    let chunk = options.chunk_rows.max(1);
+    if rows > 2 * chunk + chunk / 2 {
+        let middle = rows / chunk / 2 * chunk;
+        let parts: Vec<Vec<i64>> = inputs
+            .iter()
+            .map(|i| [&i.values[..chunk], &i.values[middle..middle + chunk]].concat())
+            .collect();
+        let inputs: Vec<Input<'_>> = inputs
+            .iter()
+            .zip(&parts)
+            .map(|(i, values)| Input { values, ..*i })
+            .collect();
+        let mut plan = plan(&inputs, options);
+        let factor = rows as f64 / (2 * chunk) as f64;
+        for column in plan
+            .columns
+            .iter_mut()
+            .chain(plan.latent.as_mut().map(|l| &mut l.column))
+        {
+            column.bytes *= factor;
+            column.saved.iter_mut().for_each(|s| *s *= factor);
+        }
+        return plan;
+    }
+    let section = Section::new(inputs, None, chunk);
+    let mut plan = planned(&section, options, None);
+    if options.latent && options.parents {
+        plan.try_latent(&section, inputs);
+    }
+    plan
+}
+
+/// Plans the columns of a section, of which `hidden` is the hidden class.
+fn planned(section: &Section<'_>, options: &Options, hidden: Option<usize>) -> Plan {
+    let n = section.len();
+    let (order, candidates) = match options.parents {
+        true => find(section, hidden),
+        false => ((0..n).collect(), vec![Candidates::default(); n]),
+    };
+    let mut chooser = Chooser {
+        section,
+        rows: sample_rows(section.rows(), CHOICE_ROWS, 4),
+        coster: Coster::default(),
+    };
+    let columns = (0..n).map(|j| chooser.column(j, &candidates[j])).collect();
     Plan {
-        order: (0..inputs.len()).collect(),
-        columns: vec![alone; inputs.len()],
+        order,
+        columns,
         latent: None,
+        options: *options,
     }
 }
 
+/// A form with its variables, fitted.
+struct Fitted {
+    fit: Fit,
+    /// Bits that each variable saved on all rows, in order.
+    gains: Vec<(Variable, f64)>,
+}
+
+/// Chooses the forms of columns.
+struct Chooser<'a> {
+    section: &'a Section<'a>,
+    rows: Vec<u32>,
+    coster: Coster,
+}
+
+impl Chooser<'_> {
+    fn column(&mut self, j: usize, candidates: &Candidates) -> ColumnPlan {
+        let input = self.section.column(j);
+        let profile = self.section.profile(j);
+        let mut column = ColumnPlan {
+            parents: Vec::new(),
+            saved: Vec::new(),
+            choice: Choice::Alone,
+            bytes: 16.0,
+            spec: None,
+        };
+        if profile.len() <= 1 || is_sequence(input.values) {
+            return column;
+        }
+        let mut best: Option<(Fitted, Option<(Prediction, f64)>)> = None;
+        let mut consider = |fitted: Option<Fitted>, prediction| {
+            if let Some(f) = fitted
+                && best
+                    .as_ref()
+                    .is_none_or(|b| f.fit.bytes() < b.0.fit.bytes())
+            {
+                best = Some((f, prediction));
+            }
+        };
+        if let Some(symbols) = self.section.symbols(j, &Form::Symbol) {
+            consider(self.fitted(j, &symbols, candidates), None);
+        }
+        if input.numeric && profile.len() > 64 {
+            let (prediction, gain) = self.prediction(j, candidates);
+            let form = Form::Residual {
+                prediction,
+                step: 1,
+                start: 0,
+            };
+            if let Some(symbols) = self.section.symbols(j, &form) {
+                consider(
+                    self.fitted(j, &symbols, candidates),
+                    Some((prediction, gain)),
+                );
+            }
+        }
+        if input.numeric && profile.len() > 2000 {
+            let form = Form::Top {
+                base: 0,
+                step: 1,
+                shift: 0,
+            };
+            if let Some(symbols) = self.section.symbols(j, &form) {
+                consider(self.fitted(j, &symbols, candidates), None);
+            }
+        }
+        if let Some((fitted, prediction)) = best {
+            column.choice = Choice::Context;
+            column.bytes = fitted.fit.bytes() + OVERHEAD;
+            let spec = fitted.fit.stored.spec.clone();
+            let all = spec.parents();
+            column.saved = all
+                .iter()
+                .map(|&p| {
+                    let mine = fitted.gains.iter().filter(|(v, _)| v.parent() == Some(p));
+                    let bits: f64 = mine.map(|(_, bits)| bits).sum();
+                    let predicted = prediction.filter(|(by, _)| by.parents().contains(&p));
+                    (bits + predicted.map_or(0.0, |(_, gain)| gain)) / 8.0
+                })
+                .collect();
+            column.parents = all;
+            column.spec = Some(spec);
+        }
+        if profile.len() > 16 {
+            self.compare_with_planes(input.values, &mut column);
+        }
+        column
+    }
+
+    /// Takes the form for general compressors if it is smaller.
+    fn compare_with_planes(&self, values: &[i64], column: &mut ColumnPlan) {
+        let has_context = column.choice == Choice::Context;
+        let chunk = self.section.chunk_rows();
+        let size = |level: i32| -> f64 {
+            let chunks = values.chunks(chunk);
+            let sizes = chunks.map(|c| match lz::compress(c, level) {
+                Ok(Some((_, bytes))) => bytes.len() as f64 + 24.0,
+                _ => f64::INFINITY,
+            });
+            sizes.sum()
+        };
+        let mut planes = size(3);
+        if has_context && planes < 1.5 * column.bytes && planes > 0.9 * column.bytes {
+            planes = size(LEVEL);
+        }
+        if !has_context || planes < column.bytes {
+            *column = ColumnPlan {
+                parents: Vec::new(),
+                saved: Vec::new(),
+                choice: Choice::Planes,
+                bytes: planes,
+                spec: None,
+            };
+        }
+    }
+
+    /// The best prediction, and the bits by which it beats those without other columns.
+    fn prediction(&self, j: usize, candidates: &Candidates) -> (Prediction, f64) {
+        let mut all = vec![Prediction::Previous, Prediction::Linear];
+        let exact = candidates.contexts.iter().filter(|c| !c.1);
+        all.extend(exact.take(2).map(|c| Prediction::Last(c.0)));
+        all.extend(&candidates.predictions);
+        let mut own = f64::INFINITY;
+        let mut best = (Prediction::Previous, f64::INFINITY);
+        for (i, prediction) in all.into_iter().enumerate() {
+            let bits = self.section.residual_bits(j, &prediction);
+            if i < 2 {
+                own = own.min(bits);
+            }
+            // A parent must earn its keep.
+            if bits < best.1 * if i < 2 { 1.0 } else { 0.995 } {
+                best = (prediction, bits);
+            }
+        }
+        (best.0, own - best.1)
+    }
+
+    /// Chooses variables for symbols and fits a model.
+    fn fitted(&mut self, j: usize, symbols: &Symbols, candidates: &Candidates) -> Option<Fitted> {
+        let gains = self.variables(symbols, candidates);
+        let variables: Vec<Variable> = gains.iter().map(|g| g.0).collect();
+        let fit = self.section.fit_within(j, symbols, &variables)?;
+        let used = fit.stored.spec.variables.len();
+        Some(Fitted {
+            fit,
+            gains: gains.into_iter().take(used).collect(),
+        })
+    }
+
+    /// Up to three variables, each with the bits that it saves.
+    fn variables(&mut self, symbols: &Symbols, candidates: &Candidates) -> Vec<(Variable, f64)> {
+        let mut all = vec![Variable::Previous];
+        let has_buckets = |p: usize| !self.section.profile(p).boundaries.is_empty();
+        let exact: Vec<usize> = candidates
+            .contexts
+            .iter()
+            .filter(|c| !c.1)
+            .map(|c| c.0)
+            .collect();
+        all.extend(exact.iter().take(2).map(|&p| Variable::Last(p)));
+        all.extend(candidates.contexts.iter().map(|&(p, coarse)| match coarse {
+            true => Variable::Coarse(p),
+            false => Variable::Exact(p),
+        }));
+        all.extend(exact.first().map(|&p| Variable::Changed(p)));
+        let near = candidates.near.iter().take(1);
+        let coarse = exact.iter().chain(near).filter(|&&p| has_buckets(p));
+        all.extend(coarse.map(|&p| Variable::Coarse(p)));
+        let known: Vec<(Variable, Ids)> = all
+            .into_iter()
+            .map(|v| {
+                let (ids, count, _) = self.section.variable(&v, symbols);
+                (v, pick(&ids, count, &self.rows))
+            })
+            .collect();
+        let target = Target::new(pick(&symbols.ids, symbols.count, &self.rows));
+        let mut current = Ids::constant(self.rows.len());
+        let mut cost = self.coster.bits(&current, &target);
+        let factor = self.section.rows() as f64 / self.rows.len().max(1) as f64;
+        let mut chosen: Vec<(Variable, f64)> = Vec::new();
+        while chosen.len() < MAX_VARIABLES {
+            let mut best: Option<(Variable, Ids)> = None;
+            let mut most = 0.004 * cost + 16.0;
+            for (variable, ids) in &known {
+                let last = |v: &Variable| matches!(v, Variable::Last(_));
+                let clashes =
+                    |(c, _): &(Variable, f64)| c == variable || (last(c) && last(variable));
+                if chosen.iter().any(clashes) {
+                    continue;
+                }
+                let context = current.with(ids);
+                let gain = cost - self.coster.bits(&context, &target);
+                if gain > most {
+                    most = gain;
+                    best = Some((*variable, context));
+                }
+            }
+            let Some((variable, context)) = best else {
+                break;
+            };
+            chosen.push((variable, most * factor));
+            current = context;
+            cost -= most;
+        }
+        chosen
+    }
+}
+
+/// Whether each value is the one before plus a constant.
+fn is_sequence(values: &[i64]) -> bool {
+    let step = |w: &[i64]| w[1].wrapping_sub(w[0]);
+    let mut steps = values.windows(2).map(step);
+    let first = steps.next();
+    steps.all(|s| Some(s) == first)
+}
+
 impl Plan {
+    /// Looks for a hidden class and keeps it if the table becomes smaller.
+    fn try_latent(&mut self, section: &Section<'_>, inputs: &[Input<'_>]) {
+        let total = |p: &Plan| p.columns.iter().map(|c| c.bytes).sum::<f64>();
+        let Some(model) = latent::find(section) else {
+            return;
+        };
+        let so_far: f64 = model.inputs().map(|i| self.columns[i].bytes).sum();
+        if model.bits() / 8.0 > 0.99 * so_far {
+            return;
+        }
+        let values = model.assign(inputs);
+        let with = Section::new(inputs, Some(&values), self.options.chunk_rows);
+        let mut plan = planned(&with, &self.options, Some(inputs.len()));
+        let Some(column) = plan.columns.pop() else {
+            return;
+        };
+        // Only a class that needs no other column can come first.
+        if !column.parents.is_empty() || column.bytes + total(&plan) >= 0.99 * total(self) {
+            return;
+        }
+        plan.order.retain(|&i| i < inputs.len());
+        for c in &mut plan.columns {
+            for p in c.parents.iter_mut().filter(|p| **p == inputs.len()) {
+                *p = LATENT;
+            }
+        }
+        plan.latent = Some(LatentPlan {
+            classes: model.classes(),
+            column,
+            model,
+        });
+        *self = plan;
+    }
+
     /// The hidden class of each row, if the plan has one.
     pub fn latent_values(&self, inputs: &[Input<'_>]) -> Option<Vec<i64>> {
-        let rows = inputs.first().map_or(0, |i| i.values.len());
-        self.latent.as_ref().map(|_| vec![0; rows])
+        self.latent.as_ref().map(|l| l.model.assign(inputs))
     }
 
     /// The model of one column (or of the hidden one: [`LATENT`]) for all rows of a section;
@@ -116,7 +440,41 @@ impl Plan {
         inputs: &[Input<'_>],
         latent: Option<&[i64]>,
     ) -> Option<Model> {
-        let _ = (column, inputs, latent);
-        None
+        let section = Section::new(inputs, latent, self.options.chunk_rows);
+        self.train_in(column, &section, inputs.len())
+    }
+
+    /// The models of all columns of a section, and of the hidden one: cheaper than one by one.
+    pub fn train_all(
+        &self,
+        inputs: &[Input<'_>],
+        latent: Option<&[i64]>,
+    ) -> (Vec<Option<Model>>, Option<Model>) {
+        let section = Section::new(inputs, latent, self.options.chunk_rows);
+        let columns = (0..inputs.len())
+            .map(|j| self.train_in(j, &section, inputs.len()))
+            .collect();
+        (columns, self.train_in(LATENT, &section, inputs.len()))
+    }
+
+    fn train_in(&self, column: usize, section: &Section<'_>, inputs: usize) -> Option<Model> {
+        let (at, plan) = match column {
+            LATENT => (inputs, &self.latent.as_ref()?.column),
+            _ => (column, self.columns.get(column)?),
+        };
+        let spec = plan.spec.as_ref()?;
+        if section.rows() == 0 || section.len() <= at {
+            return None;
+        }
+        let symbols = section.symbols(at, &spec.form)?;
+        let mut stored = section.fit_within(at, &symbols, &spec.variables)?.stored;
+        let slot = |p: usize| {
+            let p = if p == inputs { LATENT } else { p };
+            plan.parents.iter().position(|&q| q == p).unwrap_or(0)
+        };
+        stored.spec = stored.spec.renumbered(slot);
+        Some(Model::new(KIND, stored.to_bytes().ok()?))
     }
 }
+
+const _: () = assert!(MAX_PARENTS >= MAX_VARIABLES + 2);
