@@ -21,7 +21,7 @@ use super::typing::{Typed, type_column, type_like};
 use crate::encoding::context::{ChildEncoder, Role};
 use crate::encoding::planner::Planner;
 use crate::encoding::table::plan::{Choice, ColumnPlan, Input, LATENT, Options, Plan, plan};
-use crate::encoding::table::restore;
+use crate::encoding::table::{context, planes, restore};
 use crate::encoding::{EncodeContext, Model, Models, Profile, Registry};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
@@ -31,6 +31,8 @@ const LATENT_NAME: &str = "$latent";
 
 /// Bytes that a second column with its model and chunk directory costs a file.
 const SPLIT_BYTES: f64 = 128.0;
+/// Bytes by which the ordinary planner must beat a plan's estimate, which is on the safe side.
+const ALONE_BYTES: f64 = 64.0;
 /// Bytes that two models in place of what the ordinary planner makes cost.
 const IN_PLACE_BYTES: f64 = 32.0;
 /// Rows that are encoded to learn what the ordinary planner makes of a column.
@@ -93,6 +95,8 @@ struct Decided {
     typed: Vec<Option<Typed>>,
     /// How each column is stored; given ones may be inputs, but are nobody's parents.
     forms: Vec<Form>,
+    /// How each input is stored.
+    choices: Vec<Choice>,
     /// The first section's arrays, to know them again.
     first: Option<RecordBatch>,
 }
@@ -120,7 +124,7 @@ impl ArchiveLayout {
     }
 
     /// Size of a column as the ordinary planner stores it.
-    fn given_bytes(&self, array: &ArrayRef) -> Result<f64> {
+    fn planned_bytes(&self, array: &ArrayRef) -> Result<f64> {
         let rows = array.len().min(TRIAL_ROWS);
         let sample = array.slice(0, rows);
         let mut models = Models::default();
@@ -133,15 +137,18 @@ impl ArchiveLayout {
         Ok(bytes as f64 * array.len() as f64 / rows.max(1) as f64)
     }
 
-    /// How each column of the user is stored. Only columns that nobody is conditioned on can be
-    /// given, so children are asked before their parents.
+    /// How each column of the user is stored, and each of the plan's.
+    ///
+    /// A plan's column is left to the ordinary planner if that does better than to condition it. A
+    /// user's column that nobody is conditioned on is stored as given if that is smaller. Both take
+    /// needs from parents, so children are asked first.
     fn choose(
         &self,
         batch: &RecordBatch,
         plan: &Plan,
         inputs: &[(usize, usize)],
         typed: &[Option<Typed>],
-    ) -> Result<Vec<Form>> {
+    ) -> Result<(Vec<Form>, Vec<Choice>)> {
         let mut forms: Vec<Form> = typed
             .iter()
             .map(|t| {
@@ -152,45 +159,59 @@ impl ArchiveLayout {
                 }
             })
             .collect();
+        let mut choices: Vec<Choice> = plan.columns.iter().map(|c| c.choice).collect();
+        let mut bytes: Vec<f64> = plan.columns.iter().map(|c| c.bytes).collect();
         let mut children = vec![0usize; inputs.len()];
-        for column in &plan.columns {
+        let mut parts: Vec<Vec<usize>> = vec![Vec::new(); typed.len()];
+        for (i, column) in plan.columns.iter().enumerate() {
+            parts[inputs[i].0].push(i);
             for &parent in column.parents.iter().filter(|&&p| p != LATENT) {
                 children[parent] += 1;
             }
         }
-        let of = |column: usize| (0..inputs.len()).filter(move |&i| inputs[i].0 == column);
+        let mut asked = vec![0usize; typed.len()];
+        let release = |input: usize, children: &mut Vec<usize>| {
+            for &parent in plan.columns[input].parents.iter().filter(|&&p| p != LATENT) {
+                children[parent] -= 1;
+            }
+        };
         for &input in plan.order.iter().rev() {
-            let column = inputs[input].0;
-            let needed = of(column).any(|i| children[i] > 0);
-            let Some(typing) = typed[column].as_ref().filter(|_| !needed) else {
+            let (column, part) = inputs[input];
+            let Some(typing) = typed[column].as_ref() else {
                 continue;
             };
-            let alone = typing.integers.len() == 1;
-            if forms[column] == Form::Split
-                && alone
-                && plan.columns[input].choice == Choice::Context
-            {
-                forms[column] = Form::InPlace;
+            if choices[input] != Choice::Alone {
+                let integers: ArrayRef = Arc::new(typing.integers[part].values.clone());
+                let alone = self.planned_bytes(&integers)?;
+                if alone + ALONE_BYTES < bytes[input] {
+                    choices[input] = Choice::Alone;
+                    bytes[input] = alone;
+                    release(input, &mut children);
+                }
             }
-            if forms[column] == Form::Given {
+            let of = &parts[column];
+            asked[column] += 1;
+            if asked[column] < of.len() || of.iter().any(|&i| children[i] > 0) {
                 continue;
             }
-            let estimate: f64 = of(column).map(|i| plan.columns[i].bytes).sum();
+            let alone = of.len() == 1 && choices[input] == Choice::Context;
+            forms[column] = if alone { Form::InPlace } else { Form::Split };
+            let estimate: f64 = of.iter().map(|&i| bytes[i]).sum();
             let rule = typing.rule.to_model().bytes().len() as f64;
             let more = match forms[column] {
-                Form::Split => SPLIT_BYTES * typing.integers.len() as f64,
+                Form::Split => SPLIT_BYTES * of.len() as f64,
                 _ => IN_PLACE_BYTES,
             };
-            if self.given_bytes(batch.column(column))? <= estimate + rule + more {
+            if self.planned_bytes(batch.column(column))? <= estimate + rule + more {
                 forms[column] = Form::Given;
-                for i in of(column) {
-                    for &parent in plan.columns[i].parents.iter().filter(|&&p| p != LATENT) {
-                        children[parent] -= 1;
+                for &i in of {
+                    if choices[i] != Choice::Alone {
+                        release(i, &mut children);
                     }
                 }
             }
         }
-        Ok(forms)
+        Ok((forms, choices))
     }
 }
 
@@ -211,12 +232,14 @@ impl Layout for ArchiveLayout {
             })
             .collect();
         let plan = plan(&views(&typed, &inputs), &self.options);
-        let forms = self.choose(first, &plan, &inputs, &typed)?;
+        let (forms, choices) = self.choose(first, &plan, &inputs, &typed)?;
         let form = |i: usize| forms[inputs[i].0];
-        let wants_latent = |&i: &usize| plan.columns[i].parents.contains(&LATENT);
-        let mut kept = (0..inputs.len()).filter(|&i| form(i) != Form::Given);
+        let wants_latent = |i: usize| {
+            let coded = form(i) != Form::Given && choices[i] == Choice::Context;
+            coded && plan.columns[i].parents.contains(&LATENT)
+        };
         let mut hidden: Vec<usize> = Vec::new();
-        if plan.latent.is_some() && kept.any(|i| wants_latent(&i)) {
+        if plan.latent.is_some() && (0..inputs.len()).any(wants_latent) {
             hidden.push(LATENT);
         }
         hidden.extend(
@@ -231,7 +254,11 @@ impl Layout for ArchiveLayout {
         let mut names: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         for &input in &hidden {
             let (name, column) = match input {
-                LATENT => (LATENT_NAME.to_owned(), None),
+                LATENT => {
+                    let latent = plan.latent.as_ref();
+                    let latent = latent.map(|l| (&l.column, Choice::Context));
+                    (LATENT_NAME.to_owned(), latent)
+                }
                 _ => {
                     let (column, part) = inputs[input];
                     let name = schema.field(column).name();
@@ -240,7 +267,7 @@ impl Layout for ArchiveLayout {
                         1 => format!("${name}"),
                         _ => format!("${name}.{part}"),
                     };
-                    (name, Some(&plan.columns[input]))
+                    (name, Some((&plan.columns[input], choices[input])))
                 }
             };
             let field = Field::new(fresh(name, &mut names), DataType::Int64, false);
@@ -257,7 +284,7 @@ impl Layout for ArchiveLayout {
                         true => ColumnRole::Visible,
                         false => ColumnRole::Derived,
                     };
-                    specs.coded(field, role, Some(column));
+                    specs.coded(field, role, Some((column, choices[input])));
                 }
                 (Form::Split, Some(first)) => {
                     let parents = std::iter::once(first).chain(of);
@@ -289,6 +316,7 @@ impl Layout for ArchiveLayout {
             hidden,
             typed,
             forms,
+            choices,
             first: Some(first.clone()),
         });
         Ok(specs.list)
@@ -348,25 +376,25 @@ impl Layout for ArchiveLayout {
             Some(&LATENT) => plan.latent_values(&views),
             _ => None,
         };
+        let (mut models, mut latent_model) = plan.train_all(&views, latent.as_deref());
         let mut data = Vec::with_capacity(decided.hidden.len() + section.num_columns());
         for &input in &decided.hidden {
-            let (array, choice): (ArrayRef, Choice) = match input {
+            let (array, choice, model): (ArrayRef, Choice, Option<Model>) = match input {
                 LATENT => {
                     let values = latent.clone().unwrap_or_else(|| vec![0; rows]);
-                    (Arc::new(Int64Array::from(values)), Choice::Context)
+                    let array = Arc::new(Int64Array::from(values));
+                    (array, Choice::Context, latent_model.take())
                 }
                 _ => {
-                    let (values, _, _) = columns[input];
-                    (Arc::new(values.clone()), plan.columns[input].choice)
+                    let array = Arc::new(columns[input].0.clone());
+                    let choice = decided.choices[input];
+                    let model = models[input].take().filter(|_| choice == Choice::Context);
+                    (array, choice, model)
                 }
             };
-            let model = match choice {
-                Choice::Context => plan.train(input, &views, latent.as_deref()),
-                _ => None,
-            };
             let encoding = match (choice, &model) {
-                (Choice::Context, Some(_)) => Some("pilaster.context.v1"),
-                (Choice::Planes, _) => Some("pilaster.planes.v1"),
+                (Choice::Context, Some(_)) => Some(context::ID),
+                (Choice::Planes, _) => Some(planes::ID),
                 _ => None,
             };
             data.push(ColumnData {
@@ -377,24 +405,24 @@ impl Layout for ArchiveLayout {
         }
         for (column, array) in section.columns().iter().enumerate() {
             let input = || decided.inputs.iter().position(|i| i.0 == column);
-            let mut models: Vec<Arc<Model>> = Vec::new();
+            let mut own: Vec<Arc<Model>> = Vec::new();
             if let Some(typing) = &typed[column] {
-                models.push(Arc::new(typing.rule.to_model()));
+                own.push(Arc::new(typing.rule.to_model()));
             }
-            let context = match decided.forms[column] {
-                Form::InPlace => input().and_then(|i| plan.train(i, &views, latent.as_deref())),
+            let conditioned = match decided.forms[column] {
+                Form::InPlace => input().and_then(|i| models[i].take()),
                 _ => None,
             };
             let restored = match decided.forms[column] {
                 Form::Given => false,
-                Form::InPlace => context.is_some(),
+                Form::InPlace => conditioned.is_some(),
                 Form::Split => true,
             };
-            models.extend(context.map(Arc::new));
+            own.extend(conditioned.map(Arc::new));
             data.push(match restored && typed[column].is_some() {
                 true => ColumnData {
                     array: Arc::clone(array),
-                    models,
+                    models: own,
                     encoding: Some(restore::ID),
                 },
                 false => given(array),
@@ -414,15 +442,17 @@ struct Specs {
 }
 
 impl Specs {
-    /// Adds a column of integers; without a plan it is that of row classes.
-    fn coded(&mut self, field: FieldRef, role: ColumnRole, plan: Option<&ColumnPlan>) {
-        let parents: Vec<usize> = plan
+    /// Adds a column of integers.
+    fn coded(&mut self, field: FieldRef, role: ColumnRole, plan: Option<(&ColumnPlan, Choice)>) {
+        let choice = plan.map_or(Choice::Alone, |(_, choice)| choice);
+        let plan = plan.map(|(plan, _)| plan);
+        let conditioned = plan.filter(|_| choice == Choice::Context);
+        let parents: Vec<usize> = conditioned
             .iter()
             .flat_map(|p| &p.parents)
             .filter_map(|p| self.place.get(p).copied())
             .collect();
-        let saved = plan.map_or(&[][..], |p| &p.saved);
-        let choice = plan.map_or(Choice::Context, |p| p.choice);
+        let saved = conditioned.map_or(&[][..], |p| &p.saved);
         let named = parents.iter().map(|&p| self.list[p].field.name().clone());
         self.report.coded.push(CodedReport {
             name: field.name().clone(),
