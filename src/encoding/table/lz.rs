@@ -180,9 +180,11 @@ pub fn compress(values: &[i64], level: i32) -> Result<Option<(Shape, Vec<u8>)>> 
     Ok(best)
 }
 
-/// Size of the best shape at a fast level.
-pub fn quick_size(values: &[i64]) -> Option<usize> {
-    compress(values, 3).ok().flatten().map(|(_, b)| b.len())
+/// Size of the values in Pcodec's form, the best of the ordinary ones for most numbers.
+pub fn pco_size(values: &[i64]) -> Option<usize> {
+    let config = pco::ChunkConfig::default();
+    let bytes = pco::standalone::simple_compress(values, &config);
+    bytes.ok().map(|b| b.len())
 }
 
 #[cfg(test)]

@@ -260,35 +260,43 @@ impl Chooser<'_> {
             column.spec = Some(spec);
         }
         if profile.len() > 16 {
-            self.compare_with_planes(input.values, &mut column);
+            self.compare_with_others(input, profile.len() > 500, &mut column);
         }
         column
     }
 
-    /// Takes the form for general compressors if it is smaller.
-    fn compare_with_planes(&self, values: &[i64], column: &mut ColumnPlan) {
+    /// Leaves the column to forms without parents if those are smaller.
+    fn compare_with_others(&self, input: &Input<'_>, many: bool, column: &mut ColumnPlan) {
         let has_context = column.choice == Choice::Context;
-        let chunk = self.section.chunk_rows();
-        let size = |level: i32| -> f64 {
-            let chunks = values.chunks(chunk);
-            let sizes = chunks.map(|c| match lz::compress(c, level) {
+        let chunks = || input.values.chunks(self.section.chunk_rows());
+        let planes = |level: i32| -> f64 {
+            let size = |c: &[i64]| match lz::compress(c, level) {
                 Ok(Some((_, bytes))) => bytes.len() as f64 + 24.0,
                 _ => f64::INFINITY,
-            });
-            sizes.sum()
-        };
-        let mut planes = size(3);
-        if has_context && planes < 1.5 * column.bytes && planes > 0.9 * column.bytes {
-            planes = size(LEVEL);
-        }
-        if !has_context || planes < column.bytes {
-            *column = ColumnPlan {
-                parents: Vec::new(),
-                saved: Vec::new(),
-                choice: Choice::Planes,
-                bytes: planes,
-                spec: None,
             };
+            chunks().map(size).sum()
+        };
+        let mut instead = vec![(planes(3), Choice::Planes)];
+        if has_context && instead[0].0 < 1.5 * column.bytes && instead[0].0 > 0.9 * column.bytes {
+            instead[0].0 = planes(LEVEL);
+        }
+        if input.numeric && many {
+            let size = |c: &[i64]| lz::pco_size(c).map_or(f64::INFINITY, |n| n as f64 + 24.0);
+            instead.push((chunks().map(size).sum(), Choice::Alone));
+        }
+        if !has_context {
+            column.bytes = f64::INFINITY;
+        }
+        for (bytes, choice) in instead {
+            if bytes < column.bytes {
+                *column = ColumnPlan {
+                    parents: Vec::new(),
+                    saved: Vec::new(),
+                    choice,
+                    bytes,
+                    spec: None,
+                };
+            }
         }
     }
 
@@ -478,3 +486,189 @@ impl Plan {
 }
 
 const _: () = assert!(MAX_PARENTS >= MAX_VARIABLES + 2);
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk;
+    use super::super::cost::Random;
+    use super::super::model::ContextModel;
+    use super::*;
+
+    fn input(values: &[i64], numeric: bool) -> Input<'_> {
+        Input {
+            values,
+            numeric,
+            scale: 0,
+        }
+    }
+
+    /// Encodes and decodes all columns by their plan; bytes of each, the hidden one's last.
+    fn store(plan: &Plan, inputs: &[Input<'_>]) -> Vec<usize> {
+        let latent = plan.latent_values(inputs);
+        let (models, hidden) = plan.train_all(inputs, latent.as_deref());
+        let values = |i: usize| match i {
+            LATENT => latent.as_deref().unwrap_or(&[]),
+            _ => inputs[i].values,
+        };
+        let mut columns: Vec<(usize, &ColumnPlan, &Option<Model>)> = Vec::new();
+        for (i, model) in models.iter().enumerate() {
+            columns.push((i, &plan.columns[i], model));
+        }
+        columns.extend(plan.latent.iter().map(|l| (LATENT, &l.column, &hidden)));
+        let size = |&(i, column, model): &(usize, &ColumnPlan, &Option<Model>)| {
+            let Some(model) = model else {
+                return lz::compress(values(i), 19).unwrap().unwrap().1.len();
+            };
+            let bytes: &[u8] = model.bytes();
+            let model = ContextModel::parse(bytes).unwrap();
+            let mut total = bytes.len();
+            for from in (0..values(i).len()).step_by(65_536) {
+                let to = (from + 65_536).min(values(i).len());
+                let parents: Vec<&[i64]> = column
+                    .parents
+                    .iter()
+                    .map(|&p| &values(p)[from..to])
+                    .collect();
+                let own = &values(i)[from..to];
+                let c = chunk::encode(&model, own, &parents).unwrap();
+                let patches = (c.patches.as_slice(), c.patched as u64);
+                let back = chunk::decode(&model, own.len(), &parents, &c.symbols, &c.raw, patches);
+                assert_eq!(back.unwrap(), own);
+                total += c.symbols.len() + c.raw.len() + c.patches.len();
+            }
+            total
+        };
+        columns.iter().map(size).collect()
+    }
+
+    #[test]
+    fn determined_columns_cost_next_to_nothing() {
+        let mut random = Random::new(1);
+        let rows = 20_000;
+        let city: Vec<i64> = (0..rows).map(|_| random.below(40) as i64).collect();
+        let state: Vec<i64> = city.iter().map(|c| c * 7 % 11).collect();
+        let total: Vec<i64> = (0..rows).map(|_| random.below(1 << 40) as i64).collect();
+        let part: Vec<i64> = (0..rows).map(|_| random.below(1 << 38) as i64).collect();
+        let rest: Vec<i64> = total.iter().zip(&part).map(|(t, p)| t - p).collect();
+        let days: Vec<i64> = (0..rows)
+            .map(|_| 8000 + random.below(25_000) as i64)
+            .collect();
+        let years: Vec<i64> = days
+            .iter()
+            .map(|d| (*d as f64 / 3.6525).round() as i64)
+            .collect();
+        let inputs = [
+            input(&city, false),
+            input(&state, false),
+            input(&total, true),
+            input(&part, true),
+            input(&rest, true),
+            input(&days, true),
+            input(&years, true),
+        ];
+        let plan = plan(&inputs, &Options::default());
+        let sizes = store(&plan, &inputs);
+        assert!(sizes[1].min(sizes[0]) < 200, "{sizes:?}");
+        assert!(sizes[2].min(sizes[3]).min(sizes[4]) < 200, "{sizes:?}");
+        assert!(sizes[5].min(sizes[6]) < 400, "{sizes:?}");
+        let child = &plan.columns[if sizes[0] < sizes[1] { 0 } else { 1 }];
+        assert_eq!(child.parents.len(), 1);
+        assert!(child.saved[0] > 4000.0);
+    }
+
+    #[test]
+    fn parents_come_first() {
+        let mut random = Random::new(2);
+        let columns: Vec<Vec<i64>> = (0..12)
+            .map(|_| (0..3000).map(|_| random.below(9) as i64).collect())
+            .collect();
+        let mixed: Vec<Vec<i64>> = (0..12)
+            .map(|j| {
+                let (a, b) = (&columns[j], &columns[(j + 1) % 12]);
+                a.iter().zip(b).map(|(a, b)| (a + b) / 2).collect()
+            })
+            .collect();
+        let inputs: Vec<Input<'_>> = mixed.iter().map(|v| input(v, true)).collect();
+        let plan = plan(&inputs, &Options::default());
+        let place = |i: usize| plan.order.iter().position(|&o| o == i).unwrap();
+        for (j, column) in plan.columns.iter().enumerate() {
+            for &p in column.parents.iter().filter(|&&p| p != LATENT) {
+                assert!(place(p) < place(j));
+            }
+            assert_eq!(column.parents.len(), column.saved.len());
+        }
+        store(&plan, &inputs);
+    }
+
+    #[test]
+    fn a_hidden_class_reaches_the_entropy() {
+        let mut random = Random::new(3);
+        let rows = 20_000;
+        let truth: Vec<usize> = (0..rows).map(|_| random.below(8)).collect();
+        let mut bits = rows as f64 * 3.0;
+        let columns: Vec<Vec<i64>> = (0..40)
+            .map(|_| {
+                let favourite: Vec<i64> = (0..8).map(|_| random.below(5) as i64).collect();
+                truth
+                    .iter()
+                    .map(|&u| {
+                        let hit = random.below(100) < 60;
+                        let v = if hit {
+                            favourite[u]
+                        } else {
+                            random.below(5) as i64
+                        };
+                        bits -= if v == favourite[u] { 0.68f64 } else { 0.08 }.log2();
+                        v
+                    })
+                    .collect()
+            })
+            .collect();
+        let inputs: Vec<Input<'_>> = columns.iter().map(|v| input(v, false)).collect();
+        let plan = plan(&inputs, &Options::default());
+        assert!(plan.latent.is_some());
+        let size: usize = store(&plan, &inputs).iter().sum();
+        assert!(
+            (size as f64) < 1.03 * bits / 8.0,
+            "{size} of {}",
+            bits / 8.0
+        );
+        let without = Options {
+            latent: false,
+            ..Options::default()
+        };
+        let visible: usize = store(&super::plan(&inputs, &without), &inputs).iter().sum();
+        assert!(size < visible);
+    }
+
+    #[test]
+    fn later_sections_use_the_same_plan() {
+        let first: Vec<i64> = (0..5000).map(|i| i * i % 23).collect();
+        let child: Vec<i64> = first.iter().map(|v| v % 5).collect();
+        let plan = plan(
+            &[input(&first, false), input(&child, false)],
+            &Options::default(),
+        );
+        let first: Vec<i64> = (0..100).map(|i| i % 40).collect();
+        let child: Vec<i64> = (0..100).map(|i| i * 77).collect();
+        store(&plan, &[input(&first, false), input(&child, false)]);
+        store(
+            &plan,
+            &[input(&first[..1], false), input(&child[..1], false)],
+        );
+    }
+
+    #[test]
+    fn tables_without_rows_or_columns_have_a_plan() {
+        let plan_of = |inputs: &[Input<'_>]| plan(inputs, &Options::default());
+        assert!(plan_of(&[]).order.is_empty());
+        let plan = plan_of(&[input(&[], false), input(&[], true)]);
+        assert_eq!(plan.order, [0, 1]);
+        assert!(
+            plan.train(0, &[input(&[], false), input(&[], true)], None)
+                .is_none()
+        );
+        let one = [5];
+        plan_of(&[input(&one, true)]);
+    }
+}
