@@ -172,7 +172,7 @@ fn wide_decimals_are_integers_where_they_fit() {
 
 #[test]
 fn floats_are_decimals_with_exceptions() {
-    let mut values: Vec<f64> = (0..500).map(|i| f64::from(i) / 100.0 - 1.0).collect();
+    let mut values: Vec<f64> = (0..500).map(|i| f64::from(i - 100) / 100.0).collect();
     values[3] = -0.0;
     values[4] = f64::from_bits(0x7ff8_dead_beef_0001);
     values[5] = f64::INFINITY;
