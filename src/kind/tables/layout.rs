@@ -31,8 +31,6 @@ const LATENT_NAME: &str = "$latent";
 
 /// Bytes that a second column with its model and chunk directory costs a file.
 const SPLIT_BYTES: f64 = 128.0;
-/// Bytes by which the ordinary planner must beat a plan's estimate, which is on the safe side.
-const ALONE_BYTES: f64 = 64.0;
 /// Bytes that two models in place of what the ordinary planner makes cost.
 const IN_PLACE_BYTES: f64 = 32.0;
 /// Rows that are encoded to learn what the ordinary planner makes of a column.
@@ -95,8 +93,6 @@ struct Decided {
     typed: Vec<Option<Typed>>,
     /// How each column is stored; given ones may be inputs, but are nobody's parents.
     forms: Vec<Form>,
-    /// How each input is stored.
-    choices: Vec<Choice>,
     /// The first section's arrays, to know them again.
     first: Option<RecordBatch>,
 }
@@ -137,18 +133,15 @@ impl ArchiveLayout {
         Ok(bytes as f64 * array.len() as f64 / rows.max(1) as f64)
     }
 
-    /// How each column of the user is stored, and each of the plan's.
-    ///
-    /// A plan's column is left to the ordinary planner if that does better than to condition it. A
-    /// user's column that nobody is conditioned on is stored as given if that is smaller. Both take
-    /// needs from parents, so children are asked first.
+    /// How each column of the user is stored: one that nobody is conditioned on as given, if that is
+    /// smaller. Then its parents have a child less, so children are asked first.
     fn choose(
         &self,
         batch: &RecordBatch,
         plan: &Plan,
         inputs: &[(usize, usize)],
         typed: &[Option<Typed>],
-    ) -> Result<(Vec<Form>, Vec<Choice>)> {
+    ) -> Result<Vec<Form>> {
         let mut forms: Vec<Form> = typed
             .iter()
             .map(|t| {
@@ -159,8 +152,6 @@ impl ArchiveLayout {
                 }
             })
             .collect();
-        let mut choices: Vec<Choice> = plan.columns.iter().map(|c| c.choice).collect();
-        let mut bytes: Vec<f64> = plan.columns.iter().map(|c| c.bytes).collect();
         let mut children = vec![0usize; inputs.len()];
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); typed.len()];
         for (i, column) in plan.columns.iter().enumerate() {
@@ -170,33 +161,19 @@ impl ArchiveLayout {
             }
         }
         let mut asked = vec![0usize; typed.len()];
-        let release = |input: usize, children: &mut Vec<usize>| {
-            for &parent in plan.columns[input].parents.iter().filter(|&&p| p != LATENT) {
-                children[parent] -= 1;
-            }
-        };
         for &input in plan.order.iter().rev() {
-            let (column, part) = inputs[input];
+            let column = inputs[input].0;
             let Some(typing) = typed[column].as_ref() else {
                 continue;
             };
-            if choices[input] != Choice::Alone {
-                let integers: ArrayRef = Arc::new(typing.integers[part].values.clone());
-                let alone = self.planned_bytes(&integers)?;
-                if alone + ALONE_BYTES < bytes[input] {
-                    choices[input] = Choice::Alone;
-                    bytes[input] = alone;
-                    release(input, &mut children);
-                }
-            }
             let of = &parts[column];
             asked[column] += 1;
             if asked[column] < of.len() || of.iter().any(|&i| children[i] > 0) {
                 continue;
             }
-            let alone = of.len() == 1 && choices[input] == Choice::Context;
+            let alone = of.len() == 1 && plan.columns[input].choice == Choice::Context;
             forms[column] = if alone { Form::InPlace } else { Form::Split };
-            let estimate: f64 = of.iter().map(|&i| bytes[i]).sum();
+            let estimate: f64 = of.iter().map(|&i| plan.columns[i].bytes).sum();
             let rule = typing.rule.to_model().bytes().len() as f64;
             let more = match forms[column] {
                 Form::Split => SPLIT_BYTES * of.len() as f64,
@@ -204,14 +181,13 @@ impl ArchiveLayout {
             };
             if self.planned_bytes(batch.column(column))? <= estimate + rule + more {
                 forms[column] = Form::Given;
-                for &i in of {
-                    if choices[i] != Choice::Alone {
-                        release(i, &mut children);
-                    }
+                let parents = of.iter().flat_map(|&i| &plan.columns[i].parents);
+                for &parent in parents.filter(|&&p| p != LATENT) {
+                    children[parent] -= 1;
                 }
             }
         }
-        Ok((forms, choices))
+        Ok(forms)
     }
 }
 
@@ -232,12 +208,10 @@ impl Layout for ArchiveLayout {
             })
             .collect();
         let plan = plan(&views(&typed, &inputs), &self.options);
-        let (forms, choices) = self.choose(first, &plan, &inputs, &typed)?;
+        let forms = self.choose(first, &plan, &inputs, &typed)?;
         let form = |i: usize| forms[inputs[i].0];
-        let wants_latent = |i: usize| {
-            let coded = form(i) != Form::Given && choices[i] == Choice::Context;
-            coded && plan.columns[i].parents.contains(&LATENT)
-        };
+        let wants_latent =
+            |i: usize| form(i) != Form::Given && plan.columns[i].parents.contains(&LATENT);
         let mut hidden: Vec<usize> = Vec::new();
         if plan.latent.is_some() && (0..inputs.len()).any(wants_latent) {
             hidden.push(LATENT);
@@ -255,8 +229,7 @@ impl Layout for ArchiveLayout {
         for &input in &hidden {
             let (name, column) = match input {
                 LATENT => {
-                    let latent = plan.latent.as_ref();
-                    let latent = latent.map(|l| (&l.column, Choice::Context));
+                    let latent = plan.latent.as_ref().map(|l| &l.column);
                     (LATENT_NAME.to_owned(), latent)
                 }
                 _ => {
@@ -267,7 +240,7 @@ impl Layout for ArchiveLayout {
                         1 => format!("${name}"),
                         _ => format!("${name}.{part}"),
                     };
-                    (name, Some((&plan.columns[input], choices[input])))
+                    (name, Some(&plan.columns[input]))
                 }
             };
             let field = Field::new(fresh(name, &mut names), DataType::Int64, false);
@@ -284,7 +257,7 @@ impl Layout for ArchiveLayout {
                         true => ColumnRole::Visible,
                         false => ColumnRole::Derived,
                     };
-                    specs.coded(field, role, Some((column, choices[input])));
+                    specs.coded(field, role, Some(column));
                 }
                 (Form::Split, Some(first)) => {
                     let parents = std::iter::once(first).chain(of);
@@ -316,7 +289,6 @@ impl Layout for ArchiveLayout {
             hidden,
             typed,
             forms,
-            choices,
             first: Some(first.clone()),
         });
         Ok(specs.list)
@@ -387,7 +359,7 @@ impl Layout for ArchiveLayout {
                 }
                 _ => {
                     let array = Arc::new(columns[input].0.clone());
-                    let choice = decided.choices[input];
+                    let choice = plan.columns[input].choice;
                     let model = models[input].take().filter(|_| choice == Choice::Context);
                     (array, choice, model)
                 }
@@ -443,16 +415,14 @@ struct Specs {
 
 impl Specs {
     /// Adds a column of integers.
-    fn coded(&mut self, field: FieldRef, role: ColumnRole, plan: Option<(&ColumnPlan, Choice)>) {
-        let choice = plan.map_or(Choice::Alone, |(_, choice)| choice);
-        let plan = plan.map(|(plan, _)| plan);
-        let conditioned = plan.filter(|_| choice == Choice::Context);
-        let parents: Vec<usize> = conditioned
+    fn coded(&mut self, field: FieldRef, role: ColumnRole, plan: Option<&ColumnPlan>) {
+        let choice = plan.map_or(Choice::Alone, |p| p.choice);
+        let parents: Vec<usize> = plan
             .iter()
             .flat_map(|p| &p.parents)
             .filter_map(|p| self.place.get(p).copied())
             .collect();
-        let saved = conditioned.map_or(&[][..], |p| &p.saved);
+        let saved = plan.map_or(&[][..], |p| &p.saved);
         let named = parents.iter().map(|&p| self.list[p].field.name().clone());
         self.report.coded.push(CodedReport {
             name: field.name().clone(),
