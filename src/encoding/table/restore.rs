@@ -35,6 +35,7 @@ use crate::error::Result;
 mod assemble;
 pub mod invert;
 pub mod model;
+pub mod parts;
 pub mod text;
 pub mod values;
 

@@ -25,6 +25,7 @@ use crate::encoding::table::{context, planes, restore};
 use crate::encoding::{EncodeContext, Model, Models, Profile, Registry};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
+use crate::file::write::glob;
 
 /// Name of the hidden column of row classes.
 const LATENT_NAME: &str = "$latent";
@@ -76,6 +77,8 @@ enum Form {
 pub struct ArchiveLayout {
     profile: Profile,
     options: Options,
+    /// Names or globs of columns that are stored as given.
+    given: Vec<String>,
     decided: Option<Decided>,
     report: Report,
 }
@@ -109,9 +112,16 @@ impl ArchiveLayout {
         Self {
             profile,
             options,
+            given: Vec::new(),
             decided: None,
             report: Report::default(),
         }
+    }
+
+    /// The same, with columns of these names (or globs) stored as given: those that a user wants
+    /// encoded in a certain way.
+    pub fn with_given(self, given: Vec<String>) -> Self {
+        Self { given, ..self }
     }
 
     /// What was decided; empty until the columns are.
@@ -193,14 +203,14 @@ impl ArchiveLayout {
 
 impl Layout for ArchiveLayout {
     fn columns(&mut self, first: &RecordBatch) -> Result<Vec<ColumnSpec>> {
-        let typed: Vec<Option<Typed>> = match first.num_rows() {
-            0 => vec![None; first.num_columns()],
-            _ => first
-                .columns()
-                .iter()
-                .map(type_column)
-                .collect::<Result<_>>()?,
-        };
+        let schema = first.schema();
+        let asked = |name: &str| self.given.iter().any(|pattern| glob(pattern, name));
+        let mut typed = vec![None; first.num_columns()];
+        for (column, field) in schema.fields().iter().enumerate() {
+            if first.num_rows() > 0 && !asked(field.name()) {
+                typed[column] = type_column(first.column(column))?;
+            }
+        }
         let inputs: Vec<(usize, usize)> = (0..typed.len())
             .flat_map(|c| {
                 let parts = typed[c].as_ref().map_or(0, |t| t.integers.len());
@@ -223,7 +233,6 @@ impl Layout for ArchiveLayout {
                 .filter(|&i| form(i) == Form::Split),
         );
 
-        let schema = first.schema();
         let mut specs = Specs::default();
         let mut names: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         for &input in &hidden {

@@ -18,6 +18,7 @@ use crate::encoding::table::restore::invert::{decimal_of, narrowed, step_of};
 use crate::encoding::table::restore::model::{
     Form, MAX_DECIMALS, MAX_EXCEPTIONS, NULL, Part, Restore,
 };
+use crate::encoding::table::restore::parts;
 use crate::encoding::table::restore::text::TextForm;
 use crate::encoding::table::restore::values::Values;
 use crate::error::Result;
@@ -37,6 +38,12 @@ const MOST_DECIMALS: u32 = 17;
 /// A common factor is taken out if more steps than this remain: fewer values are symbols anyway,
 /// and sums of columns show only at one scale.
 const STEPS: u64 = 4096;
+/// Share of distinct values from which on a column of text counts as unique, and one of fixed width.
+const UNIQUE: f64 = 0.85;
+const UNIQUE_WORDS: f64 = 0.5;
+/// Bytes of unique values for which a dictionary is tried nevertheless: so much is coded better
+/// there than by a general compressor.
+const SHORT_TEXT: usize = 200 << 10;
 /// Marks a row or value that the rule does not give.
 const UNFIT: i64 = NULL + 1;
 
@@ -300,32 +307,41 @@ fn decimals(distinct: &Distinct<'_>, data_type: &DataType) -> Option<u32> {
     (chosen <= MAX_DECIMALS).then_some(chosen)
 }
 
-/// Text as numbers, dates or times, or as codes of a dictionary.
+/// Text as numbers, dates or times, whole or between constant text, or as codes of a dictionary.
 fn text(physical: &ArrayRef, like: Option<&Form>) -> Result<Option<Typed>> {
     let distinct = Distinct::of_binary(physical.as_binary::<i32>());
-    let form = match like {
-        None => detect::text_form(&distinct),
-        Some(Form::Text(parts)) => match parts.as_slice() {
-            [Part::Formatted(form)] => Some(form.clone()),
-            _ => None,
-        },
+    let parts = match like {
+        None => detect::parts(&distinct, physical.len()),
+        Some(Form::Text(parts)) => Some(parts.clone()),
         Some(_) => None,
     };
-    if let Some(form) = form {
-        let mut scratch = Vec::new();
-        let numbers: Vec<Option<i64>> = distinct
-            .values()
-            .map(|text| form.value(text, &mut scratch))
-            .map(|v| v.filter(|&v| v > NULL + MAX_EXCEPTIONS as i64))
-            .collect();
-        let unfit = numbers.iter().filter(|n| n.is_none()).count();
-        if (like.is_some() || few_exceptions(unfit, numbers.len())) && unfit <= MAX_EXCEPTIONS {
-            let scale = TextForm::scale(&form);
-            let form = Form::Text(vec![Part::Formatted(form)]);
-            return Ok(Some(ruled(&distinct, numbers, form, scale)?));
+    let Some(parts) = parts else {
+        return dictionary(&distinct, physical, like);
+    };
+    let mut scratch = Vec::new();
+    let numbers: Vec<Option<Vec<i64>>> = distinct
+        .values()
+        .map(|text| parts::parse(&parts, text, &mut scratch))
+        .collect();
+    let unfit = numbers.iter().filter(|n| n.is_none()).count();
+    if (like.is_none() && !few_exceptions(unfit, numbers.len())) || unfit > MAX_EXCEPTIONS {
+        return dictionary(&distinct, physical, like);
+    }
+    let mut typed: Option<Typed> = None;
+    let forms = parts.iter().filter_map(|part| match part {
+        Part::Formatted(form) => Some(form),
+        _ => None,
+    });
+    for (i, form) in forms.enumerate() {
+        let own = numbers.iter().map(|n| n.as_ref().map(|n| n[i])).collect();
+        let whole = Form::Text(parts.clone());
+        let part = ruled(&distinct, own, whole, TextForm::scale(form))?;
+        match &mut typed {
+            None => typed = Some(part),
+            Some(typed) => typed.integers.extend(part.integers),
         }
     }
-    dictionary(&distinct, physical, like)
+    Ok(typed)
 }
 
 /// Fixed-size binary as codes of a dictionary.
@@ -366,18 +382,25 @@ fn ruled(
     })
 }
 
-/// Codes of a sorted dictionary; `None` for as good as unique values, unless the column must be
-/// like an earlier one.
+/// Codes of a dictionary; `None` for as good as unique values, unless they are a short text or the
+/// column must be like an earlier one.
 fn dictionary(
     distinct: &Distinct<'_>,
     physical: &ArrayRef,
     like: Option<&Form>,
 ) -> Result<Option<Typed>> {
-    if like.is_none() && distinct.len() >= physical.len().div_ceil(2) {
+    let is_text = distinct.width().is_none();
+    let most = if is_text { UNIQUE } else { UNIQUE_WORDS };
+    let unique = distinct.len() as f64 >= physical.len() as f64 * most;
+    let short = is_text && (64..SHORT_TEXT).contains(&distinct.bytes());
+    if like.is_none() && unique && !short {
         return Ok(None);
     }
+    // Codes of nearly unique values are least to store in order of occurrence.
     let mut order: Vec<usize> = (0..distinct.len()).collect();
-    order.sort_unstable_by(|&a, &b| distinct.order(a, b));
+    if !unique {
+        order.sort_unstable_by(|&a, &b| distinct.order(a, b));
+    }
     let mut codes = vec![0; distinct.len()];
     let mut values = Values::new(distinct.width());
     for (code, &i) in order.iter().enumerate() {
@@ -389,7 +412,7 @@ fn dictionary(
     Ok(Some(Typed {
         integers: vec![Integers {
             values: rows(distinct, &codes),
-            numeric: false,
+            numeric: unique,
             scale: 0,
         }],
         rule: Restore::exact(Form::Dictionary(values)),

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use arrow::array::*;
 use arrow::datatypes::*;
 
-use super::model::{Form, MAX_EXCEPTIONS, NULL, Part, Restore, double_of, power};
+use super::model::{Form, MAX_EXCEPTIONS, NULL, Restore, double_of, power};
+use super::parts;
 use super::values::Values;
 
 /// Integers beyond this are not exact in double precision.
@@ -76,10 +77,8 @@ pub(super) fn integers(rule: &Restore, array: &ArrayRef) -> Option<Int64Array> {
         }
         Form::Decimal { digits } => decimal_of(narrowed(cell, false)? as u64, *digits, data_type),
         Form::Dictionary(_) => entries.get(cell).copied(),
-        Form::Text(parts) => match parts.as_slice() {
-            [Part::Formatted(form)] => form
-                .value(cell, &mut scratch)
-                .filter(|&v| v > NULL + MAX_EXCEPTIONS as i64),
+        Form::Text(list) => match parts::parse(list, cell, &mut scratch)?.as_slice() {
+            [integer] => Some(*integer),
             _ => None,
         },
     };

@@ -332,6 +332,47 @@ fn text_of_dates_and_times_is_typed() {
 }
 
 #[test]
+fn numbers_between_constant_text_are_typed() {
+    let mut prices: Vec<String> = (0..200)
+        .map(|i| format!("${}.{:02} net", i * 37, i % 100))
+        .collect();
+    prices.push("free".into());
+    let prices: Vec<&str> = prices.iter().map(String::as_str).collect();
+    let typed = assert_typed(texts(&prices));
+    assert_eq!((typed.integers.len(), typed.integers[0].scale), (1, 2));
+    let mut phones: Vec<String> = (0..300)
+        .map(|i| {
+            format!(
+                "({}) {:03}-{:04}",
+                604 + i % 3,
+                i * 7 % 1000,
+                i * 7919 % 10_000
+            )
+        })
+        .collect();
+    phones[17] = "(604) 12-1234".into();
+    let phones: Vec<&str> = phones.iter().map(String::as_str).collect();
+    let typed = assert_typed(texts(&phones));
+    assert_eq!(typed.integers.len(), 3);
+    assert_eq!(typed.integers[1].values.value(1), 7);
+}
+
+#[test]
+fn unique_text_is_a_dictionary_in_its_own_order_while_short() {
+    let short: Vec<String> = (0..500)
+        .map(|i| format!("w{}", (i * 7919) % 5003))
+        .collect();
+    let short: Vec<&str> = short.iter().map(String::as_str).collect();
+    let typed = assert_typed(texts(&short).slice(0, 500));
+    assert_eq!(typed.integers[0].values.value(3), 3);
+    let long: Vec<String> = (0..500)
+        .map(|i| format!("{}{i}", "y".repeat(1000)))
+        .collect();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    assert!(type_column(&texts(&long)).unwrap().is_none());
+}
+
+#[test]
 fn later_sections_keep_the_meaning_of_their_integers() {
     let first: ArrayRef = Arc::new(Float64Array::from_iter_values(
         (0..50).map(|i| f64::from(i) / 4.0),
