@@ -80,16 +80,13 @@ fn runs(example: &[u8], sample: &[&[u8]]) -> Option<Vec<Part>> {
     if !(2..=4).contains(&numbers) {
         return None;
     }
-    let alike = |text: &&&[u8]| {
-        let own = self::tokens(text)?;
-        let same = own.len() == tokens.len()
-            && own
-                .iter()
-                .zip(&tokens)
-                .all(|(a, b)| a == b || (a[0].is_ascii_digit() && b[0].is_ascii_digit()));
-        same.then_some(own)
+    let alike = |own: &Vec<&[u8]>| {
+        let digits = |t: &[u8]| t[0].is_ascii_digit();
+        let pairs = || own.iter().zip(&tokens);
+        own.len() == tokens.len() && pairs().all(|(a, b)| a == b || (digits(a) && digits(b)))
     };
-    let all: Vec<Vec<&[u8]>> = sample.iter().filter_map(|text| alike(&text)).collect();
+    let split = sample.iter().filter_map(|text| self::tokens(text));
+    let all: Vec<Vec<&[u8]>> = split.filter(alike).collect();
     let part = |i: usize| match tokens[i][0].is_ascii_digit() {
         true => {
             let column: Vec<&[u8]> = all.iter().map(|tokens| tokens[i]).collect();

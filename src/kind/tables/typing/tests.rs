@@ -359,8 +359,10 @@ fn numbers_between_constant_text_are_typed() {
 
 #[test]
 fn unique_text_is_a_dictionary_in_its_own_order_while_short() {
+    let letter = |i: u32| char::from(b'a' + (i % 23) as u8);
     let short: Vec<String> = (0..500)
-        .map(|i| format!("w{}", (i * 7919) % 5003))
+        .map(|i| i * 7919 % 5003)
+        .map(|i| format!("{}{}{}", letter(i), letter(i / 23), letter(i / 529)))
         .collect();
     let short: Vec<&str> = short.iter().map(String::as_str).collect();
     let typed = assert_typed(texts(&short).slice(0, 500));
