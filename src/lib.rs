@@ -1,9 +1,48 @@
-//! Pilaster: a columnar storage engine and file format for embeddings, KV caches, logs and tables.
+//! Pilaster: a columnar storage engine and file format for data that general formats store badly:
+//! embeddings, LLM KV caches, logs and cold tables.
+//!
+//! ```
+//! use arrow::array::{Int64Array, record_batch};
+//! use pilaster::{Compare, CompareOp, File, ScanRequest, WriteOptions, Writer};
+//!
+//! # fn main() -> pilaster::Result<()> {
+//! # let folder = tempfile::tempdir().map_err(|e| pilaster::Error::io("temporary directory", e))?;
+//! # let path = folder.path().join("towns.pil");
+//! let towns = record_batch!(
+//!     ("town", Utf8, ["Chur", "Bern", "Basel"]),
+//!     ("people", Int64, [38_000, 134_000, 177_000])
+//! )?;
+//! let mut writer = Writer::create(&path, towns.schema(), WriteOptions::default())?;
+//! writer.write(&towns)?;
+//! writer.finish()?;
+//!
+//! let file = File::open(&path)?;
+//! let large = Compare::new(&file, 1, CompareOp::Gt, &Int64Array::new_scalar(100_000))?;
+//! for batch in file.scan(ScanRequest::columns([0]).filter(large))? {
+//!     assert_eq!(batch?.num_rows(), 2); // Bern and Basel
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The layers, from the bottom: [`encoding`] (what an encoded array is), [`mod@file`] (the format, its
+//! writer and its sans-IO reader), [`kind`] (how the user's data become columns). `ARCHITECTURE.md`
+//! in the repository is the map.
+//!
+//! The layers, from the bottom: [`encoding`] (what an encoded array is), [`mod@file`] (the format, its
+//! writer and its sans-IO reader), [`kind`] (how the user's data become columns). `ARCHITECTURE.md`
+//! in the repository is the map.
 #![warn(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod encoding;
 pub mod error;
 pub mod file;
 pub mod kind;
+#[cfg(feature = "query")]
+pub mod query;
 
+pub use encoding::{CompareOp, Profile};
 pub use error::{Error, Result};
+pub use file::{Compare, File, ScanRequest, WriteOptions, WriteSummary, Writer};

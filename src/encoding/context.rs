@@ -32,7 +32,7 @@ impl ParentSource for NoParents {
     }
 }
 
-impl ParentSource for [ArrayRef] {
+impl ParentSource for &[ArrayRef] {
     fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
         let array = self
             .get(slot as usize)
@@ -84,15 +84,16 @@ impl<'a> DecodeContext<'a> {
     }
 
     /// Decodes the selected rows of a node into an array of a logical type.
+    ///
+    /// The type is that of the *result*: whoever selects elements `a..b` of each fixed-size list
+    /// asks for lists of size `b - a`, and the encoding knows the stored size by itself.
     pub fn decode(
         &self,
         node: &Node,
         data_type: &DataType,
         selection: &Selection,
     ) -> Result<ArrayRef> {
-        if node.rows > MAX_ROWS {
-            return Err(Error::corrupt(format!("node of {} rows", node.rows)));
-        }
+        check_rows(node)?;
         selection
             .check(node.rows)
             .map_err(|e| Error::corrupt(e.to_string()))?;
@@ -126,6 +127,7 @@ impl<'a> DecodeContext<'a> {
         op: CompareOp,
         value: &Scalar<ArrayRef>,
     ) -> Result<BooleanArray> {
+        check_rows(node)?;
         let result = self
             .registry
             .get(&node.encoding)?
@@ -161,6 +163,14 @@ impl<'a> DecodeContext<'a> {
                 array.len()
             ))),
         }
+    }
+}
+
+/// Fails if a node stands for more rows than any may.
+fn check_rows(node: &Node) -> Result<()> {
+    match node.rows <= MAX_ROWS {
+        true => Ok(()),
+        false => Err(Error::corrupt(format!("node of {} rows", node.rows))),
     }
 }
 
@@ -204,6 +214,9 @@ pub struct EncodeContext<'a> {
     pub sampling: bool,
     /// Ids of the encodings above this one, outermost first.
     pub chain: Vec<&'static str>,
+    /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
+    /// encodings without parameters ignore them.
+    pub arguments: Vec<String>,
 }
 
 impl<'a> EncodeContext<'a> {
@@ -223,6 +236,7 @@ impl<'a> EncodeContext<'a> {
             profile,
             sampling: false,
             chain: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+pub mod blocks;
 pub mod context;
 pub mod distinct;
+pub mod entropy;
 pub mod gather;
 pub mod model;
 pub mod node;
@@ -21,8 +23,9 @@ pub mod traits;
 pub mod words;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
-pub use model::{Model, Models};
+pub use model::{Model, ModelDigest, ModelStore, Models};
 pub use node::{Node, NodeBuffer};
+pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
@@ -41,10 +44,13 @@ pub enum Profile {
 }
 
 /// Declares the modules of all encodings and lists them: adding one is one line here. The order
-/// inside is the planner's tie-break.
+/// inside is the planner's tie-break. Modules that a family's encodings share stand in brackets.
 macro_rules! encodings {
-    ($($(#[$doc:meta])* $family:ident { $($module:ident :: $encoding:ident),* $(,)? })*) => {
-        $($(#[$doc])* pub mod $family { $(pub mod $module;)* })*
+    ($(
+        $(#[$doc:meta])*
+        $family:ident $([$($shared:ident),* $(,)?])? { $($module:ident :: $encoding:ident),* $(,)? }
+    )*) => {
+        $($(#[$doc])* pub mod $family { $($(pub mod $shared;)*)? $(pub mod $module;)* })*
 
         fn standard_encodings() -> Vec<Arc<dyn Encoding>> {
             vec![$($(Arc::new($family::$module::$encoding),)*)*]
@@ -69,8 +75,25 @@ encodings! {
         scaled::Scaled,
         pco::Pco,
     }
+    /// Text and bytes, and general compression of any values.
+    string {
+        fsst::Fsst,
+        front::Front,
+        zstd::Zstd,
+        lz4::Lz4,
+    }
     /// Validity and nested arrays: structure around other encodings.
     nested {
         nullable::Nullable,
+        null::Null,
+        list::List,
+        fixedlist::FixedList,
+        structs::Struct,
+        map::Map,
+    }
+    /// Columns conditioned on other columns of the table, and values restored from them.
+    table [chunk, model, plan, rows, spec, tree, walk] {
+        context::Context,
+        restore::Restore,
     }
 }

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 pub struct Model {
     kind: String,
     bytes: Buffer,
+    outside: bool,
     parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -25,8 +26,27 @@ impl Model {
         Self {
             kind: kind.into(),
             bytes: bytes.into(),
+            outside: false,
             parsed: OnceLock::new(),
         }
+    }
+
+    /// The same model kept outside the file, which only names its digest.
+    pub fn outside(self) -> Self {
+        Self {
+            outside: true,
+            ..self
+        }
+    }
+
+    /// Whether files only name the model's digest.
+    pub fn is_outside(&self) -> bool {
+        self.outside
+    }
+
+    /// XXH3-128 of the bytes.
+    pub fn digest(&self) -> ModelDigest {
+        twox_hash::XxHash3_128::oneshot(&self.bytes).to_be_bytes()
     }
 
     /// The kind that the encoding gave it.
@@ -60,6 +80,15 @@ impl Model {
             .and_then(|any| Arc::clone(any).downcast::<T>().ok())
             .ok_or_else(|| Error::corrupt(format!("model of kind '{kind}' has another type")))
     }
+}
+
+/// Name of a model that lives outside a file: the XXH3-128 of its bytes, big-endian.
+pub type ModelDigest = [u8; 16];
+
+/// Where a reader finds models that live outside its file.
+pub trait ModelStore: std::fmt::Debug + Send + Sync {
+    /// The bytes of the model of this digest, which the reader checks.
+    fn model(&self, digest: &ModelDigest) -> Option<Buffer>;
 }
 
 /// The models of one column, in the order in which its nodes number them.

@@ -41,10 +41,7 @@ impl Encoding for Plain {
     fn encode(&self, array: &ArrayRef, _: &mut EncodeContext<'_>) -> Result<Option<Node>> {
         let node = Node::new(ID, array.len());
         Ok(Some(match array.data_type() {
-            DataType::Boolean => {
-                let packed = array.as_boolean().values().sliced();
-                node.with_buffer(packed)
-            }
+            DataType::Boolean => node.with_buffer(packed(array.as_boolean().values())),
             DataType::Binary => {
                 let values = array.as_binary::<i32>();
                 let offsets = values.offsets();
@@ -65,19 +62,13 @@ impl Encoding for Plain {
                 let data = array.to_data();
                 let width = width(array.data_type())?;
                 node.with_buffer(
-                    data.buffers()[0]
-                        .slice_with_length(data.offset() * width, data.len() * width),
+                    data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width),
                 )
             }
         }))
     }
 
-    fn decode(
-        &self,
-        node: &Node,
-        data_type: &DataType,
-        _: &DecodeContext<'_>,
-    ) -> Result<ArrayRef> {
+    fn decode(&self, node: &Node, data_type: &DataType, _: &DecodeContext<'_>) -> Result<ArrayRef> {
         if *data_type == DataType::Binary {
             node.expect(2, 0)?;
             let count = node.rows + 1;
@@ -108,8 +99,10 @@ impl Encoding for Plain {
         context: &DecodeContext<'_>,
     ) -> Result<ArrayRef> {
         let bounds = selection.bounds(node.rows);
-        let per_value = !matches!(data_type, DataType::Binary | DataType::Boolean);
-        if !per_value || bounds.is_empty() {
+        if bounds.is_empty() {
+            return Ok(new_empty_array(data_type));
+        }
+        if matches!(data_type, DataType::Binary | DataType::Boolean) {
             return selection.take(&self.decode(node, data_type, context)?);
         }
         node.expect(1, 0)?;
@@ -135,6 +128,22 @@ impl Encoding for Plain {
             buffers: vec![(0, bounds.start as u64 * width..bounds.end as u64 * width)],
             children: Vec::new(),
         }
+    }
+}
+
+/// The bits in bytes of their own, zero beyond the last one: what lies there is not data.
+fn packed(bits: &BooleanBuffer) -> Buffer {
+    let bytes = bits.sliced();
+    let used = bits.len() % 8;
+    match bytes.last() {
+        Some(&last) if used > 0 && last >> used != 0 => {
+            let mut copy = bytes.to_vec();
+            if let Some(last) = copy.last_mut() {
+                *last &= (1 << used) - 1;
+            }
+            Buffer::from_vec(copy)
+        }
+        _ => bytes,
     }
 }
 

@@ -1,0 +1,160 @@
+//! `pilaster import`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use super::progress::Meter;
+use super::words::{bytes, count, plural, ratio};
+use super::{Failure, Outcome};
+use crate::encoding::Profile;
+use crate::kind::tables::source::{CsvOptions, SourceOptions};
+use crate::kind::tables::{ImportOptions, ImportPhase, import};
+
+/// Make a .pil file out of CSV, JSON lines, Parquet or Arrow files
+///
+/// Every value can be had back: a CSV column becomes numbers, dates or booleans only if each of its
+/// cells prints back identically, and text otherwise. Several sources of the same columns become one
+/// table; `-` is standard input. Keeps to 512 MiB of memory whatever the size of the input. The
+/// target changes only when all went well.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    pilaster import orders.csv orders.pil\n  \
+    pilaster import logs/*.parquet all.pil --profile archive --sort-by time\n  \
+    zcat big.csv.gz | pilaster import - big.pil --encode 'note=zstd'")]
+pub(super) struct Args {
+    /// Sources, then the target, which ends in .pil.
+    #[arg(required = true, num_args = 2.., value_name = "SRC... DST.pil")]
+    paths: Vec<PathBuf>,
+    /// What the sources hold.
+    #[arg(long, value_enum, default_value_t = Kind::Auto)]
+    kind: Kind,
+    /// Speed of writing and reading against size.
+    #[arg(long, value_enum, default_value_t = ProfileName::Balanced)]
+    profile: ProfileName,
+    /// An encoding for the columns that match a glob; may be given several times, and the first
+    /// that matches counts.
+    #[arg(long, value_name = "COL=SPEC")]
+    encode: Vec<String>,
+    /// Columns to sort the rows by.
+    #[arg(long, value_name = "COL,..", value_delimiter = ',')]
+    sort_by: Vec<String>,
+    /// The first line of CSV names the columns; that is the default.
+    #[arg(long, conflicts_with = "no_header")]
+    header: bool,
+    /// The first line of CSV is a row; the columns become column_1, column_2, ...
+    #[arg(long)]
+    no_header: bool,
+    /// The character between cells of CSV (or tab, space); found out by default.
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    delimiter: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Auto,
+    Tables,
+    Logs,
+    Embeddings,
+    Kv,
+    Tensors,
+}
+
+/// The profiles by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProfileName {
+    Fast,
+    Balanced,
+    Archive,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Fast => Profile::Fast,
+            ProfileName::Balanced => Profile::Balanced,
+            ProfileName::Archive => Profile::Archive,
+        }
+    }
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match (text, text.as_bytes()) {
+        ("tab" | "\\t", _) => Ok(b'\t'),
+        ("space", _) => Ok(b' '),
+        (_, [b'"' | b'\n' | b'\r']) => Err("quotes and line ends cannot separate cells".into()),
+        (_, [one]) if one.is_ascii() => Ok(*one),
+        _ => Err("one ASCII character, `tab` or `space`".into()),
+    }
+}
+
+pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
+    if !matches!(args.kind, Kind::Auto | Kind::Tables) {
+        return Err(Failure::Message(format!(
+            "--kind {} is not in this version, which imports tables; leave --kind out",
+            args.kind
+                .to_possible_value()
+                .map(|v| v.get_name().to_owned())
+                .unwrap_or_default()
+        )));
+    }
+    let Some((target, sources)) = args.paths.split_last() else {
+        return Err(Failure::Message("name the sources and the target".into()));
+    };
+    if target.extension().is_none_or(|e| e != "pil") {
+        return Err(Failure::Message(format!(
+            "the last name is the target and ends in .pil; {} does not",
+            target.display()
+        )));
+    }
+    let mut specs = Vec::with_capacity(args.encode.len());
+    for pair in &args.encode {
+        let Some((column, spec)) = pair.split_once('=') else {
+            return Err(Failure::Message(format!(
+                "--encode takes COLUMN=SPEC, as in --encode 'note=zstd'; {pair} has no ="
+            )));
+        };
+        specs.push((column.to_owned(), spec.to_owned()));
+    }
+    let header = match (args.header, args.no_header) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let options = ImportOptions {
+        profile: args.profile.into(),
+        specs,
+        sort_by: args.sort_by.clone(),
+        source: SourceOptions {
+            csv: CsvOptions {
+                header,
+                delimiter: args.delimiter,
+            },
+        },
+    };
+    let mut meter = Meter::new(quiet, true);
+    let done = import(sources, target, &options, &mut |p| {
+        let what = match p.phase {
+            ImportPhase::Scanning => "finding types".to_owned(),
+            ImportPhase::Sorting => "sorting".to_owned(),
+            ImportPhase::Writing => format!("{} rows", count(p.rows)),
+        };
+        meter.update(p.bytes, p.total, &what);
+    });
+    let time = meter.finish();
+    let done = done?;
+    if !quiet {
+        eprintln!(
+            "{}: {} x {}, {} -> {} ({} smaller) in {:.1} s",
+            target.display(),
+            plural(done.rows, "row", "rows"),
+            plural(done.columns as u64, "column", "columns"),
+            bytes(done.bytes_in),
+            bytes(done.bytes_out),
+            ratio(done.bytes_in, done.bytes_out),
+            time.as_secs_f64()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,208 @@
+//! Integers as bytes for a general compressor: codes or differences, whole or plane by plane.
+
+use super::spec::is_exception;
+use crate::error::{Error, Result};
+
+/// How integers become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Codes below this are exceptions: `i64::MIN + code`.
+    pub exceptions: u32,
+    /// Other codes are `exceptions + (value - base) / step`.
+    pub base: i64,
+    /// See `base`.
+    pub step: u64,
+    /// Bytes of a code.
+    pub width: usize,
+    /// Differences of codes, folded, instead of the codes.
+    pub delta: bool,
+    /// All first bytes, then all second bytes, and so on.
+    pub planes: bool,
+}
+
+fn divisor(a: u64, b: u64) -> u64 {
+    match b {
+        0 => a,
+        _ => divisor(b, a % b),
+    }
+}
+
+/// Codes of the values, and the part of the shape that they need.
+pub fn codes(values: &[i64]) -> Option<(Vec<u64>, Shape)> {
+    let regular = || values.iter().copied().filter(|&v| !is_exception(v));
+    let base = regular().min().unwrap_or(0);
+    let step = regular().fold(0, |g, v| match g {
+        1 => 1,
+        _ => divisor(v.abs_diff(base), g),
+    });
+    let exceptions = values
+        .iter()
+        .filter(|&&v| is_exception(v))
+        .map(|&v| v.wrapping_sub(i64::MIN) as u32 + 1)
+        .max();
+    let shape = Shape {
+        exceptions: exceptions.unwrap_or(0),
+        base,
+        step: step.max(1),
+        width: 0,
+        delta: false,
+        planes: false,
+    };
+    let code = |&v: &i64| match is_exception(v) {
+        true => Some(v.wrapping_sub(i64::MIN) as u64),
+        false => (v.abs_diff(base) / shape.step).checked_add(u64::from(shape.exceptions)),
+    };
+    let codes = values.iter().map(code).collect::<Option<Vec<u64>>>()?;
+    Some((codes, shape))
+}
+
+fn fold(difference: u64) -> u64 {
+    let d = difference as i64;
+    ((d << 1) ^ (d >> 63)) as u64
+}
+
+fn unfold(z: u64) -> u64 {
+    (z >> 1) ^ (z & 1).wrapping_neg()
+}
+
+/// The bytes of codes in one shape; sets its width.
+pub fn pack(codes: &[u64], shape: &mut Shape) -> Vec<u8> {
+    let mut words = codes.to_vec();
+    if shape.delta {
+        let mut last = 0;
+        for w in &mut words {
+            let code = *w;
+            *w = fold(code.wrapping_sub(last));
+            last = code;
+        }
+    }
+    let most = words.iter().fold(0, |a, &w| a | w);
+    shape.width = ((64 - most.leading_zeros()).div_ceil(8) as usize).max(1);
+    let mut bytes = Vec::with_capacity(words.len() * shape.width);
+    match shape.planes {
+        true => {
+            for i in 0..shape.width {
+                bytes.extend(words.iter().map(|w| (w >> (8 * i)) as u8));
+            }
+        }
+        false => {
+            for w in &words {
+                bytes.extend_from_slice(&w.to_le_bytes()[..shape.width]);
+            }
+        }
+    }
+    bytes
+}
+
+/// The values of packed bytes.
+pub fn unpack(bytes: &[u8], shape: &Shape, rows: usize) -> Result<Vec<i64>> {
+    let fits = (1..=8).contains(&shape.width) && rows.checked_mul(shape.width) == Some(bytes.len());
+    if !fits || shape.exceptions > 65_536 {
+        return Err(Error::corrupt("packed integers of another length"));
+    }
+    let mut words = vec![0u64; rows];
+    match shape.planes {
+        true if rows > 0 => {
+            for (i, plane) in bytes.chunks_exact(rows).enumerate() {
+                for (w, &b) in words.iter_mut().zip(plane) {
+                    *w |= u64::from(b) << (8 * i);
+                }
+            }
+        }
+        _ => {
+            for (w, b) in words.iter_mut().zip(bytes.chunks_exact(shape.width)) {
+                let mut le = [0; 8];
+                le[..shape.width].copy_from_slice(b);
+                *w = u64::from_le_bytes(le);
+            }
+        }
+    }
+    let mut last = 0u64;
+    let exceptions = u64::from(shape.exceptions);
+    let value = |w: u64| {
+        let code = match shape.delta {
+            true => last.wrapping_add(unfold(w)),
+            false => w,
+        };
+        last = code;
+        match code < exceptions {
+            true => i64::MIN.wrapping_add(code as i64),
+            false => shape
+                .base
+                .wrapping_add((code - exceptions).wrapping_mul(shape.step) as i64),
+        }
+    };
+    Ok(words.into_iter().map(value).collect())
+}
+
+/// The best shape and its compressed bytes; `None` if the codes take more than 64 bits.
+///
+/// All shapes are tried at a fast level, and the better ones again at `level`.
+pub fn compress(values: &[i64], level: i32) -> Result<Option<(Shape, Vec<u8>)>> {
+    let Some((codes, plain)) = codes(values) else {
+        return Ok(None);
+    };
+    let io = |e| Error::io("zstd", e);
+    let mut tried = Vec::new();
+    for (delta, planes) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut shape = Shape {
+            delta,
+            planes,
+            ..plain
+        };
+        let packed = pack(&codes, &mut shape);
+        if planes && shape.width == 1 {
+            continue;
+        }
+        let quick = zstd::bulk::compress(&packed, 3).map_err(io)?.len();
+        tried.push((quick, shape, packed));
+    }
+    tried.sort_by_key(|(quick, ..)| *quick);
+    let limit = tried.first().map_or(0, |(quick, ..)| quick + quick / 8);
+    let mut best: Option<(Shape, Vec<u8>)> = None;
+    for (quick, shape, packed) in tried {
+        if quick <= limit {
+            let bytes = zstd::bulk::compress(&packed, level).map_err(io)?;
+            if best.as_ref().is_none_or(|(_, b)| bytes.len() < b.len()) {
+                best = Some((shape, bytes));
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// Size of the best shape at a fast level.
+pub fn quick_size(values: &[i64]) -> Option<usize> {
+    compress(values, 3).ok().flatten().map(|(_, b)| b.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_comes_back() {
+        let lists = [
+            vec![],
+            vec![i64::MIN, i64::MIN + 65_535],
+            (0..1000).map(|i| i * i % 777 * 10 - 400).collect(),
+            vec![i64::MAX, 0, i64::MIN + 65_536, 5, i64::MIN + 1],
+            vec![3; 100],
+        ];
+        for values in lists {
+            let Some((codes, plain)) = codes(&values) else {
+                continue;
+            };
+            for (delta, planes) in [(false, false), (true, false), (false, true), (true, true)] {
+                let mut shape = Shape {
+                    delta,
+                    planes,
+                    ..plain
+                };
+                let bytes = pack(&codes, &mut shape);
+                assert_eq!(unpack(&bytes, &shape, values.len()).unwrap(), values);
+                assert!(unpack(&bytes, &shape, values.len() + 1).is_err());
+            }
+        }
+    }
+}

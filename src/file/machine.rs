@@ -1,0 +1,120 @@
+//! The shape of everything that reads: a machine that asks for bytes and is handed them.
+
+use std::ops::Range;
+
+use arrow::buffer::Buffer;
+
+use crate::error::{Error, Result};
+
+/// What a machine says when it is stepped.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// These ranges of the file are needed; deliver them and step again.
+    Need(Vec<Range<u64>>),
+    /// Here is one.
+    Item(T),
+    /// There are no more.
+    Done,
+}
+
+/// A reader without I/O.
+///
+/// Call [`Machine::step`]. If it needs ranges, read them by whatever means, hand each over with
+/// [`Machine::deliver`] (a larger piece that covers several is fine), and step again.
+pub trait Machine {
+    /// What comes out.
+    type Item;
+
+    /// Goes on as far as the bytes at hand allow. After an error the machine is spent.
+    fn step(&mut self) -> Result<Step<Self::Item>>;
+
+    /// Hands over bytes that start at `offset` of the file.
+    fn deliver(&mut self, offset: u64, bytes: Buffer);
+}
+
+/// Bytes that were delivered and not yet used.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    parts: Vec<(u64, Buffer)>,
+}
+
+/// Gaps up to this size between two ranges are read along: a request costs more than the bytes.
+const COALESCE_GAP: u64 = 16 << 10;
+
+impl Pool {
+    /// Adds a piece of the file.
+    pub fn put(&mut self, offset: u64, bytes: Buffer) {
+        let at = self.parts.partition_point(|(o, _)| *o < offset);
+        self.parts.insert(at, (offset, bytes));
+    }
+
+    /// The bytes of a range, if one piece holds them.
+    pub fn get(&self, range: &Range<u64>) -> Option<Buffer> {
+        let after = self.parts.partition_point(|(o, _)| *o <= range.start);
+        let found = self.parts[..after]
+            .iter()
+            .rev()
+            .find_map(|(offset, bytes)| {
+                let start = range.start - offset;
+                let len = range.end - range.start;
+                (start + len <= bytes.len() as u64)
+                    .then(|| bytes.slice_with_length(start as usize, len as usize))
+            });
+        match range.is_empty() {
+            true => Some(Buffer::from(&[] as &[u8])),
+            false => found,
+        }
+    }
+
+    /// Like [`Pool::get`]; a missing range is an error.
+    pub fn fetch(&self, range: Range<u64>) -> Result<Buffer> {
+        self.get(&range)
+            .ok_or_else(|| Error::invalid("a range that a reader asked for was not delivered"))
+    }
+
+    /// The ranges that are not there yet, merged where they touch or nearly do.
+    pub fn missing(&self, mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+        ranges.retain(|r| self.get(r).is_none());
+        ranges.sort_by_key(|r| r.start);
+        let mut merged: Vec<Range<u64>> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end.saturating_add(COALESCE_GAP) => {
+                    last.end = last.end.max(range.end);
+                }
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+    }
+}
+
+/// Where a synchronous driver reads from.
+pub trait ReadAt {
+    /// Number of bytes.
+    fn size(&self) -> u64;
+
+    /// The bytes of a range inside the file.
+    fn read_at(&self, range: Range<u64>) -> Result<Buffer>;
+}
+
+/// Steps a machine to its next item with bytes from `source`.
+pub fn drive<M: Machine>(machine: &mut M, source: &dyn ReadAt) -> Result<Option<M::Item>> {
+    loop {
+        match machine.step()? {
+            Step::Item(item) => return Ok(Some(item)),
+            Step::Done => return Ok(None),
+            Step::Need(ranges) => {
+                for range in ranges {
+                    let bytes = source.read_at(range.clone())?;
+                    machine.deliver(range.start, bytes);
+                }
+            }
+        }
+    }
+}

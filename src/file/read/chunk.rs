@@ -1,0 +1,297 @@
+//! From a chunk and a selection to bytes, and from bytes to an array.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::buffer::Buffer;
+use arrow::datatypes::DataType;
+
+use super::column::{ColumnMeta, ZonePart};
+use crate::encoding::{
+    DecodeContext, Model, ModelStore, Models, NoParents, Node, ParentSource, Reads, Registry,
+    Selection,
+};
+use crate::error::{Error, Result};
+use crate::file::machine::Pool;
+use crate::file::segment::SegmentRead;
+
+/// Decoders may allocate this many times the declared size, for what they need on the way.
+const BUDGET_FACTOR: u64 = 8;
+/// And this much whatever was declared.
+const BUDGET_BASE: u64 = 1 << 20;
+
+/// What has to be read for some rows of a chunk.
+#[derive(Debug)]
+pub(crate) struct ChunkRead {
+    data: SegmentRead,
+    models: Vec<(usize, SegmentRead)>,
+    /// Ranges of the file.
+    pub ranges: Vec<Range<u64>>,
+}
+
+impl ColumnMeta {
+    /// Plans the read of some rows of a chunk.
+    pub(crate) fn plan(
+        &self,
+        chunk: usize,
+        selection: &Selection,
+        registry: &Registry,
+    ) -> ChunkRead {
+        let chunk = &self.chunks[chunk];
+        let segment = &self.segments[chunk.segment];
+        let mut wanted = Vec::new();
+        collect(
+            &chunk.root,
+            Some(selection),
+            registry,
+            &mut chunk.offsets.iter().copied(),
+            &mut wanted,
+        );
+        let data = segment.plan(&wanted);
+        let mut ranges = segment.file_ranges(&data);
+        let mut models = Vec::new();
+        chunk.root.walk(&mut |node| {
+            let Some(model) = node.model.map(|m| m as usize) else {
+                return;
+            };
+            let meta = &self.models[model];
+            if meta.range.is_empty()
+                || meta.loaded.get().is_some()
+                || models.iter().any(|(m, _)| *m == model)
+            {
+                return;
+            }
+            let segment = &self.segments[meta.segment];
+            let read = segment.plan(std::slice::from_ref(&meta.range));
+            ranges.extend(segment.file_ranges(&read));
+            models.push((model, read));
+        });
+        ChunkRead {
+            data,
+            models,
+            ranges,
+        }
+    }
+
+    /// Decodes some rows of a chunk whose bytes are in the pool.
+    pub(crate) fn decode(
+        &self,
+        chunk: usize,
+        selection: &Selection,
+        data_type: &DataType,
+        pool: &Pool,
+        parents: &dyn ParentSource,
+        store: Option<&dyn ModelStore>,
+    ) -> Result<ArrayRef> {
+        let registry = Registry::standard();
+        let read = self.plan(chunk, selection, registry);
+        let fetch = |range: Range<u64>| pool.fetch(range);
+        for (index, read) in &read.models {
+            let meta = &self.models[*index];
+            let segment = &self.segments[meta.segment];
+            let parts = segment.verified(read, &fetch)?;
+            let bytes = cut(&parts, &meta.range)
+                .ok_or_else(|| segment.locate(Error::corrupt("a model was not read")))?;
+            let _ = meta
+                .loaded
+                .set(Arc::new(Model::new(meta.kind.clone(), bytes)));
+        }
+        let meta = &self.chunks[chunk];
+        self.load_outside(&meta.root, store)?;
+        let mut models = Models::default();
+        for model in &self.models {
+            // Models of other chunks stay unloaded; asking for one fails by its kind.
+            let unloaded = || Arc::new(Model::new("unloaded", Buffer::from(&[] as &[u8])));
+            models.push(model.loaded.get().cloned().unwrap_or_else(unloaded));
+        }
+        let segment = &self.segments[meta.segment];
+        let parts = segment.verified(&read.data, &fetch)?;
+        let node = filled(&meta.root, &meta.offsets, &parts)?;
+        let budget = meta.decoded_bytes.saturating_mul(BUDGET_FACTOR) + BUDGET_BASE;
+        let context = DecodeContext::new(registry, &models, parents, budget);
+        context
+            .decode(&node, data_type, selection)
+            .map_err(|e| segment.locate(e))
+    }
+
+    /// Fetches the models of a tree that live outside the file.
+    fn load_outside(&self, root: &Node, store: Option<&dyn ModelStore>) -> Result<()> {
+        let mut result = Ok(());
+        root.walk(&mut |node| {
+            let Some(meta) = node.model.map(|m| &self.models[m as usize]) else {
+                return;
+            };
+            let (Some(digest), None) = (&meta.outside, meta.loaded.get()) else {
+                return;
+            };
+            let found = store
+                .and_then(|s| s.model(digest))
+                .map(|bytes| Model::new(meta.kind.clone(), bytes))
+                .filter(|model| model.digest() == *digest);
+            match found {
+                Some(model) => {
+                    let _ = meta.loaded.set(Arc::new(model));
+                }
+                None => {
+                    result = Err(Error::unsupported(format!(
+                        "a model of kind '{}' lives outside the file (digest {:032x}) and was not \
+                         given",
+                        meta.kind,
+                        u128::from_be_bytes(*digest)
+                    )));
+                }
+            }
+        });
+        result
+    }
+
+    /// Reads all of a segment, for zone maps.
+    pub(crate) fn segment_ranges(&self, segment: usize) -> Vec<Range<u64>> {
+        let segment = &self.segments[segment];
+        let all = 0..segment.len();
+        segment.file_ranges(&segment.plan(std::slice::from_ref(&all)))
+    }
+
+    /// Decodes an array of a zone map.
+    pub(crate) fn decode_zone_part(
+        &self,
+        segment: usize,
+        part: &ZonePart,
+        data_type: &DataType,
+        pool: &Pool,
+        registry: &Registry,
+    ) -> Result<ArrayRef> {
+        let segment = &self.segments[segment];
+        let all = 0..segment.len();
+        let read = segment.plan(std::slice::from_ref(&all));
+        let parts = segment.verified(&read, &|range| pool.fetch(range))?;
+        let node = filled(&part.root, &part.offsets, &parts)?;
+        let budget = BUDGET_BASE + (node.rows as u64).saturating_mul(1024);
+        let models = Models::default();
+        DecodeContext::new(registry, &models, &NoParents, budget)
+            .decode_all(&node, data_type)
+            .map_err(|e| segment.locate(e))
+    }
+}
+
+/// The ranges of the payload that a selection needs. `offsets` yields every buffer's start in
+/// pre-order, needed or not.
+fn collect(
+    node: &Node,
+    selection: Option<&Selection>,
+    registry: &Registry,
+    offsets: &mut dyn Iterator<Item = u64>,
+    wanted: &mut Vec<Range<u64>>,
+) {
+    let starts: Vec<u64> = node.buffers.iter().filter_map(|_| offsets.next()).collect();
+    let reads = match selection {
+        // An encoding that is not known fails when it is decoded, with a message that says so.
+        Some(s) if !s.is_all() => registry.get(&node.encoding).map(|e| e.reads(node, s)).ok(),
+        _ => None,
+    };
+    match (selection, reads) {
+        (None, _) => {
+            for child in &node.children {
+                collect(child, None, registry, offsets, wanted);
+            }
+        }
+        (Some(_), Some(Reads::Parts { buffers, children })) => {
+            for (i, range) in buffers {
+                if let (Some(start), Some(buffer)) = (starts.get(i), node.buffers.get(i)) {
+                    wanted.push(
+                        start + range.start.min(buffer.len())..start + range.end.min(buffer.len()),
+                    );
+                }
+            }
+            for (i, child) in node.children.iter().enumerate() {
+                let selection = children.get(i).and_then(Option::as_ref);
+                collect(child, selection, registry, offsets, wanted);
+            }
+        }
+        (Some(_), _) => {
+            for (start, buffer) in starts.iter().zip(&node.buffers) {
+                wanted.push(*start..start + buffer.len());
+            }
+            let all = Selection::all();
+            for child in &node.children {
+                collect(child, Some(&all), registry, offsets, wanted);
+            }
+        }
+    }
+}
+
+/// The tree with the bytes that were read.
+fn filled(root: &Node, offsets: &[u64], parts: &[(u64, Buffer)]) -> Result<Node> {
+    let mut node = root.clone();
+    let mut offsets = offsets.iter();
+    let mut result = Ok(());
+    node.walk_mut(&mut |n| {
+        for buffer in &mut n.buffers {
+            let Some(&start) = offsets.next() else { return };
+            let end = start + buffer.len();
+            for (at, bytes) in parts {
+                let from = start.max(*at);
+                let to = end.min(at + bytes.len() as u64);
+                if from < to && result.is_ok() {
+                    let piece = bytes.slice_with_length((from - at) as usize, (to - from) as usize);
+                    result = buffer.deliver(from - start, piece);
+                }
+            }
+        }
+    });
+    result.map(|()| node)
+}
+
+fn cut(parts: &[(u64, Buffer)], range: &Range<u64>) -> Option<Buffer> {
+    if range.is_empty() {
+        return Some(Buffer::from(&[] as &[u8]));
+    }
+    parts.iter().find_map(|(at, bytes)| {
+        let start = range.start.checked_sub(*at)?;
+        let len = range.end - range.start;
+        (start + len <= bytes.len() as u64)
+            .then(|| bytes.slice_with_length(start as usize, len as usize))
+    })
+}
+
+/// Decoded chunks of columns, kept while a scan is inside them.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkCache {
+    arrays: HashMap<(usize, usize), ArrayRef>,
+}
+
+impl ChunkCache {
+    pub fn get(&self, column: usize, chunk: usize) -> Option<&ArrayRef> {
+        self.arrays.get(&(column, chunk))
+    }
+
+    pub fn put(&mut self, column: usize, chunk: usize, array: ArrayRef) {
+        self.arrays.insert((column, chunk), array);
+    }
+
+    /// Keeps only chunks that hold rows at or after `row`.
+    pub fn forget_before(&mut self, row: u64, end_of: impl Fn(usize, usize) -> u64) {
+        self.arrays
+            .retain(|(column, chunk), _| end_of(*column, *chunk) > row);
+    }
+}
+
+/// Parents of a column out of a cache of whole chunks.
+pub(crate) struct CachedParents<'a> {
+    pub cache: &'a ChunkCache,
+    pub parents: &'a [usize],
+    pub chunk: usize,
+}
+
+impl ParentSource for CachedParents<'_> {
+    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
+        let array = self
+            .parents
+            .get(slot as usize)
+            .and_then(|&column| self.cache.get(column, self.chunk))
+            .ok_or_else(|| Error::corrupt(format!("parent {slot} was not decoded")))?;
+        selection.take(array)
+    }
+}

@@ -1,0 +1,22 @@
+//! Reading without I/O: opening a file, zone maps, scans.
+
+mod chunk;
+mod column;
+mod columns;
+mod fetch;
+mod meta;
+mod scan;
+mod zones;
+
+pub use column::{ChunkMeta, ColumnMeta, ModelMeta};
+pub use columns::ColumnScan;
+pub(crate) use fetch::Fetcher;
+pub use meta::{DirectoryEntry, FileMeta, Opener};
+pub(crate) use scan::WINDOW_ROWS;
+pub use scan::{Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest};
+pub use zones::{MAX_EXACT, MIN_EXACT, ZoneColumn, ZoneLoader, Zones};
+
+/// A chunk may declare this many decoded bytes whatever its stored size is, and
+pub(crate) const MAX_DECODED: u64 = 256 << 20;
+/// this many for each stored byte.
+pub(crate) const MAX_EXPANSION: u64 = 4096;

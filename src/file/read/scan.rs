@@ -1,0 +1,460 @@
+//! Scans: record batches of the rows that a predicate keeps.
+//!
+//! A scan goes through the rows in windows. For each it drops the zones that cannot match, decodes
+//! the predicate's columns for what is left, evaluates it, and decodes the other columns for the
+//! surviving rows only.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, UInt64Array};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::compute;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use super::fetch::{Fetcher, narrowed_type};
+use super::meta::FileMeta;
+use crate::encoding::{Rows, Selection};
+use crate::error::{Error, Result};
+use crate::file::machine::{Machine, Step};
+
+/// Rows that are looked at together: the most that one chunk holds.
+pub(crate) const WINDOW_ROWS: u64 = 1 << 16;
+/// Name of the row number column.
+pub const ROW_ID: &str = "_row_id";
+
+/// Which rows to keep.
+pub trait Predicate: Debug + Send + Sync {
+    /// The columns of the schema that [`Predicate::evaluate`] reads.
+    fn columns(&self) -> &[usize];
+
+    /// Whether a zone may hold a row to keep; asked just before the zone is read, so the answer may
+    /// sharpen while the scan runs.
+    fn may_match(&self, zone: u64) -> bool {
+        let _ = zone;
+        true
+    }
+
+    /// True for each row to keep; null counts as false. The batch has the columns of
+    /// [`Predicate::columns`], in that order.
+    fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray>;
+}
+
+/// What a scan shall give.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// Columns of the schema, in output order.
+    pub columns: Vec<usize>,
+    /// Row ranges, ascending and disjoint; empty means all rows.
+    pub rows: Vec<Range<u64>>,
+    /// Which of those rows.
+    pub predicate: Option<Arc<dyn Predicate>>,
+    /// Most rows that come out.
+    pub limit: Option<u64>,
+    /// Most rows in a batch; 0 leaves it to the scan.
+    pub batch_rows: usize,
+    /// Adds the row number in the file as the last column, `_row_id`.
+    pub row_ids: bool,
+    /// Columns of the schema of whose fixed-size lists only these elements are wanted (some heads,
+    /// some dimensions); they come as shorter lists.
+    pub elements: Vec<(usize, Range<usize>)>,
+}
+
+impl ScanRequest {
+    /// All rows of these columns.
+    pub fn columns(columns: impl Into<Vec<usize>>) -> Self {
+        Self {
+            columns: columns.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same, but only the rows that a predicate keeps.
+    pub fn filter(mut self, predicate: impl Predicate + 'static) -> Self {
+        self.predicate = Some(Arc::new(predicate));
+        self
+    }
+}
+
+/// What a scan did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScanMetrics {
+    /// Bytes that were delivered.
+    pub bytes_read: u64,
+    /// Ranges that were asked for.
+    pub requests: u64,
+    /// Zones that were looked at, pruned ones included.
+    pub zones: u64,
+    /// Zones that the predicate excluded.
+    pub zones_pruned: u64,
+    /// Values that were decoded, those of hidden columns too.
+    pub values_decoded: u64,
+    /// Rows that came out.
+    pub rows_out: u64,
+}
+
+/// Directory positions of columns of the schema.
+pub(crate) fn directory_positions(meta: &FileMeta, columns: &[usize]) -> Result<Vec<usize>> {
+    columns
+        .iter()
+        .map(|&c| {
+            meta.shown().get(c).copied().ok_or_else(|| {
+                Error::invalid(format!(
+                    "column {c} of a table of {} columns",
+                    meta.shown().len()
+                ))
+            })
+        })
+        .collect()
+}
+
+#[derive(Debug)]
+struct Window {
+    rows: Range<u64>,
+    /// Candidates, then survivors, counted from the window's start.
+    selection: Selection,
+    filtered: bool,
+    /// Predicate columns that were decoded: the schema's column, its surviving rows.
+    at_hand: Vec<(usize, ArrayRef)>,
+}
+
+/// A scan of one file.
+#[derive(Debug)]
+pub struct Scan {
+    fetcher: Fetcher,
+    request: ScanRequest,
+    output: Vec<usize>,
+    filter: Vec<usize>,
+    schema: Option<SchemaRef>,
+    filter_schema: Option<SchemaRef>,
+    windows: VecDeque<Range<u64>>,
+    window: Option<Window>,
+    ready: VecDeque<RecordBatch>,
+    metrics: ScanMetrics,
+}
+
+impl Scan {
+    /// Plans a scan; fails if the request names columns or rows that are not there.
+    pub fn new(meta: Arc<FileMeta>, mut request: ScanRequest) -> Result<Self> {
+        let output = directory_positions(&meta, &request.columns)?;
+        let filter = match &request.predicate {
+            Some(predicate) => directory_positions(&meta, predicate.columns())?,
+            None => Vec::new(),
+        };
+        if request.rows.is_empty() {
+            request.rows.push(0..meta.rows());
+        }
+        let mut last = 0;
+        let mut windows = VecDeque::new();
+        for range in &request.rows {
+            if range.start < last || range.end < range.start || range.end > meta.rows() {
+                return Err(Error::invalid(format!(
+                    "rows {}..{} of a table of {} (ranges must ascend)",
+                    range.start,
+                    range.end,
+                    meta.rows()
+                )));
+            }
+            last = range.end;
+            let mut start = range.start;
+            while start < range.end {
+                let end = ((start / WINDOW_ROWS + 1) * WINDOW_ROWS).min(range.end);
+                windows.push_back(start..end);
+                start = end;
+            }
+        }
+        Ok(Self {
+            fetcher: Fetcher::new(meta),
+            request,
+            output,
+            filter,
+            schema: None,
+            filter_schema: None,
+            windows,
+            window: None,
+            ready: VecDeque::new(),
+            metrics: ScanMetrics::default(),
+        })
+    }
+
+    /// What was done so far.
+    pub fn metrics(&self) -> ScanMetrics {
+        ScanMetrics {
+            bytes_read: self.fetcher.bytes_read,
+            values_decoded: self.fetcher.values_decoded,
+            ..self.metrics
+        }
+    }
+
+    /// Schema of the batches; known once the first was asked for.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        self.schema.as_ref()
+    }
+
+    fn need<T>(&mut self, ranges: Vec<Range<u64>>) -> Result<Step<T>> {
+        self.metrics.requests += ranges.len() as u64;
+        Ok(Step::Need(ranges))
+    }
+
+    fn left(&self) -> u64 {
+        let limit = self.request.limit.unwrap_or(u64::MAX);
+        limit.saturating_sub(self.metrics.rows_out)
+    }
+
+    /// The elements that are wanted of an output column.
+    fn elements(&self, position: usize) -> Option<Range<usize>> {
+        let column = self.request.columns[position];
+        let mut wanted = self.request.elements.iter();
+        wanted
+            .find(|(c, _)| *c == column)
+            .map(|(_, elements)| elements.clone())
+    }
+
+    fn filter_schema(&self) -> Result<SchemaRef> {
+        let fields = self
+            .filter
+            .iter()
+            .map(|&c| Ok(Arc::clone(&self.fetcher.meta.column(c)?.field)))
+            .collect::<Result<Fields>>()?;
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn output_schema(&self) -> Result<SchemaRef> {
+        let mut fields = self
+            .output
+            .iter()
+            .enumerate()
+            .map(|(position, &c)| {
+                let field = &self.fetcher.meta.column(c)?.field;
+                let elements = self.elements(position);
+                Ok(match elements {
+                    None => Arc::clone(field),
+                    Some(_) => {
+                        let data_type = narrowed_type(field.data_type(), elements.as_ref())?;
+                        Arc::new(field.as_ref().clone().with_data_type(data_type))
+                    }
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if self.request.row_ids {
+            fields.push(Arc::new(Field::new(ROW_ID, DataType::UInt64, false)));
+        }
+        Ok(Arc::new(Schema::new(Fields::from(fields))))
+    }
+
+    /// Candidates of a window: its rows without the zones that cannot match.
+    fn open_window(&mut self, rows: Range<u64>) -> Window {
+        let zone_rows = self.fetcher.meta.zone_rows();
+        let mut selection = Selection::all();
+        if let Some(predicate) = &self.request.predicate {
+            let mut mask = BooleanBufferBuilder::new((rows.end - rows.start) as usize);
+            let mut pruned = 0;
+            let mut row = rows.start;
+            while row < rows.end {
+                let zone = row / zone_rows;
+                let end = ((zone + 1) * zone_rows).min(rows.end);
+                let keep = predicate.may_match(zone);
+                mask.append_n((end - row) as usize, keep);
+                self.metrics.zones += 1;
+                pruned += u64::from(!keep);
+                row = end;
+            }
+            self.metrics.zones_pruned += pruned;
+            if pruned > 0 {
+                selection = Selection::mask(mask.finish());
+            }
+        }
+        Window {
+            rows,
+            selection,
+            filtered: self.request.predicate.is_none(),
+            at_hand: Vec::new(),
+        }
+    }
+
+    /// Evaluates the predicate on the candidates of the window.
+    fn filter_window(&mut self, window: &mut Window) -> Result<()> {
+        let Some(predicate) = self.request.predicate.clone() else {
+            return Ok(());
+        };
+        let len = (window.rows.end - window.rows.start) as usize;
+        let count = window.selection.count(len);
+        let arrays = self
+            .filter
+            .clone()
+            .into_iter()
+            .map(|c| self.fetcher.read(c, &window.rows, &window.selection))
+            .collect::<Result<Vec<_>>>()?;
+        let schema = match &self.filter_schema {
+            Some(schema) => Arc::clone(schema),
+            None => {
+                let schema = self.filter_schema()?;
+                Arc::clone(self.filter_schema.insert(schema))
+            }
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(schema, arrays.clone(), &options)?;
+        let kept = predicate.evaluate(&batch)?;
+        if kept.len() != count {
+            return Err(Error::invalid(
+                "a predicate answered for a wrong number of rows",
+            ));
+        }
+        let kept = match kept.nulls() {
+            Some(nulls) => kept.values() & nulls.inner(),
+            None => kept.values().clone(),
+        };
+        let keep = BooleanArray::new(kept.clone(), None);
+        for (&column, array) in predicate.columns().iter().zip(&arrays) {
+            window
+                .at_hand
+                .push((column, compute::filter(array, &keep)?));
+        }
+        window.selection = compose(&window.selection, len, &kept);
+        window.filtered = true;
+        Ok(())
+    }
+
+    fn finish_window(&mut self, window: Window) -> Result<()> {
+        let len = (window.rows.end - window.rows.start) as usize;
+        let count = window.selection.count(len);
+        let mut arrays = Vec::with_capacity(self.output.len() + 1);
+        for (position, &column) in self.output.clone().iter().enumerate() {
+            let wanted = self.request.columns[position];
+            let elements = self.elements(position);
+            let known = window.at_hand.iter().find(|(c, _)| *c == wanted);
+            arrays.push(match (known, elements) {
+                (Some((_, array)), None) => Arc::clone(array),
+                (_, None) => self
+                    .fetcher
+                    .read(column, &window.rows, &window.selection)?,
+                (_, Some(elements)) => {
+                    let selection = window.selection.clone().with_elements(elements);
+                    self.fetcher.read(column, &window.rows, &selection)?
+                }
+            });
+        }
+        if self.request.row_ids {
+            let ids = window
+                .selection
+                .iter(len)
+                .map(|row| window.rows.start + row as u64);
+            arrays.push(Arc::new(UInt64Array::from_iter_values(ids)));
+        }
+        self.fetcher.release(window.rows.end);
+        if count == 0 {
+            return Ok(());
+        }
+        let schema = match &self.schema {
+            Some(schema) => Arc::clone(schema),
+            None => {
+                let schema = self.output_schema()?;
+                Arc::clone(self.schema.insert(schema))
+            }
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
+        let size = match self.request.batch_rows {
+            0 => count,
+            n => n,
+        };
+        let mut at = 0;
+        while at < count {
+            let rows = size.min(count - at);
+            self.ready.push_back(batch.slice(at, rows));
+            at += rows;
+        }
+        Ok(())
+    }
+}
+
+impl Machine for Scan {
+    type Item = RecordBatch;
+
+    fn step(&mut self) -> Result<Step<RecordBatch>> {
+        let needed: Vec<usize> = self.output.iter().chain(&self.filter).copied().collect();
+        loop {
+            let left = self.left();
+            if left == 0 {
+                return Ok(Step::Done);
+            }
+            if let Some(batch) = self.ready.pop_front() {
+                let rows = (batch.num_rows() as u64).min(left);
+                self.metrics.rows_out += rows;
+                return Ok(Step::Item(batch.slice(0, rows as usize)));
+            }
+            let missing = self.fetcher.load(&needed)?;
+            if !missing.is_empty() {
+                return self.need(missing);
+            }
+            let mut window = match self.window.take() {
+                Some(window) => window,
+                None => match self.windows.pop_front() {
+                    Some(rows) => self.open_window(rows),
+                    None => return Ok(Step::Done),
+                },
+            };
+            let columns = match window.filtered {
+                true => &self.output,
+                false => &self.filter,
+            };
+            // The columns that the predicate brought along are there already.
+            let mut columns: Vec<usize> = columns
+                .iter()
+                .copied()
+                .filter(|c| !window.filtered || !self.filter.contains(c))
+                .collect();
+            let mut missing = Vec::new();
+            if window.filtered {
+                for (position, &column) in self.output.iter().enumerate() {
+                    if let Some(elements) = self.elements(position) {
+                        columns.retain(|&c| c != column);
+                        let selection = window.selection.clone().with_elements(elements);
+                        missing.extend(self.fetcher.plan(&[column], &window.rows, &selection)?);
+                    }
+                }
+            }
+            missing.extend(
+                self.fetcher
+                    .plan(&columns, &window.rows, &window.selection)?,
+            );
+            if !missing.is_empty() {
+                self.window = Some(window);
+                return self.need(missing);
+            }
+            match window.filtered {
+                true => self.finish_window(window)?,
+                false => {
+                    self.filter_window(&mut window)?;
+                    self.window = Some(window);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, offset: u64, bytes: Buffer) {
+        self.fetcher.deliver(offset, bytes);
+    }
+}
+
+/// The rows of a selection that are kept.
+fn compose(selection: &Selection, len: usize, kept: &BooleanBuffer) -> Selection {
+    if kept.count_set_bits() == kept.len() {
+        return selection.clone();
+    }
+    let mask = match &selection.rows {
+        Rows::All => kept.clone(),
+        _ => {
+            let mut mask = BooleanBufferBuilder::new(len);
+            mask.append_n(len, false);
+            for (row, keep) in selection.iter(len).zip(kept.iter()) {
+                mask.set_bit(row, keep);
+            }
+            mask.finish()
+        }
+    };
+    Selection::mask(mask)
+}

@@ -1,0 +1,291 @@
+//! One column while a file is written: its planner, models, chunks and zone map.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+
+use super::zones::ZoneBuilder;
+use crate::encoding::context::ChildEncoder;
+use crate::encoding::planner::Planner;
+use crate::encoding::{Access, EncodeContext, Model, Models, Node, Profile, Registry, Role};
+use crate::error::Result;
+use crate::file::layout::{ColumnData, ColumnSpec};
+use crate::file::segment::{COARSE_PAGE_LOG2, FINE_PAGE_LOG2, INLINE_MAX, checksum_table};
+use crate::file::shape::{self, EncodingTable};
+use crate::file::{proto, types};
+
+/// A chunk's decoded size that writers aim at: a megabyte or two is enough for object stores.
+const CHUNK_BYTES: usize = 2 << 20;
+/// Most rows of a chunk: what a scan looks at together.
+pub(crate) const CHUNK_ROWS: usize = 1 << 16;
+
+/// A chunk that was encoded.
+pub(crate) struct EncodedChunk {
+    node: Node,
+    decoded_bytes: u64,
+}
+
+/// State of a column across sections.
+pub(crate) struct ColumnWriter {
+    pub spec: ColumnSpec,
+    planner: Planner,
+    models: Models,
+    stored_models: Vec<Option<proto::ModelRef>>,
+    zones: ZoneBuilder,
+    chunk_rows: Option<usize>,
+    block: proto::ColumnBlock,
+}
+
+/// Where the bytes of segments go: gives the offset of what is written.
+pub(crate) trait SegmentSink {
+    /// Writes bytes at the next multiple of 64.
+    fn segment(&mut self, payload: &[u8], checksums: &[u8]) -> Result<u64>;
+}
+
+impl ColumnWriter {
+    pub fn new(spec: ColumnSpec, planner: Planner) -> Result<Self> {
+        let parent = |&column: &usize| proto::Parent {
+            column: column as u32,
+            ..Default::default()
+        };
+        let block = proto::ColumnBlock {
+            field: Some(types::field_to_proto(&spec.field)?),
+            parents: spec.parents.iter().map(parent).collect(),
+            group: spec.group,
+            words: spec.words.clone().unwrap_or_default(),
+            ..Default::default()
+        };
+        Ok(Self {
+            spec,
+            planner,
+            models: Models::default(),
+            stored_models: Vec::new(),
+            zones: ZoneBuilder::default(),
+            chunk_rows: None,
+            block,
+        })
+    }
+
+    /// Encodes the column's share of a section.
+    pub fn encode(
+        &mut self,
+        data: &ColumnData,
+        parents: &[ArrayRef],
+        profile: Profile,
+        zone_rows: usize,
+    ) -> Result<Vec<EncodedChunk>> {
+        let array = &data.array;
+        for model in &data.models {
+            self.models.push(Arc::clone(model));
+        }
+        if self.spec.role.is_shown() {
+            self.zones.add(array, zone_rows)?;
+        }
+        self.block.null_count += array.logical_null_count() as u64;
+        let grouped = self.spec.group.is_some();
+        let rows = *self
+            .chunk_rows
+            .get_or_insert_with(|| chunk_rows(array, zone_rows, grouped));
+        let mut chunks = Vec::new();
+        let mut at = 0;
+        while at < array.len() {
+            let len = rows.min(array.len() - at);
+            let slice = array.slice(at, len);
+            let parents: Vec<ArrayRef> = parents.iter().map(|p| p.slice(at, len)).collect();
+            chunks.push(self.encode_chunk(&slice, data.encoding, &parents, profile)?);
+            at += len;
+        }
+        Ok(chunks)
+    }
+
+    fn encode_chunk(
+        &mut self,
+        array: &ArrayRef,
+        forced: Option<&'static str>,
+        parents: &[ArrayRef],
+        profile: Profile,
+    ) -> Result<EncodedChunk> {
+        let registry = Registry::standard();
+        let mut context =
+            EncodeContext::new(&self.planner, registry, &mut self.models, parents, profile);
+        let chosen = match forced {
+            Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
+            None => None,
+        };
+        let node = match chosen {
+            Some(node) => node,
+            None => self.planner.encode_chunk(array, &mut context)?,
+        };
+        Ok(EncodedChunk {
+            node,
+            decoded_bytes: decoded_bytes(array),
+        })
+    }
+
+    /// Writes a section's chunks, and the models that they are the first to use.
+    pub fn store(
+        &mut self,
+        index: u32,
+        chunks: Vec<EncodedChunk>,
+        table: &mut EncodingTable,
+        sink: &mut dyn SegmentSink,
+    ) -> Result<()> {
+        self.stored_models.resize(self.models.len(), None);
+        let mut new = Vec::new();
+        for chunk in &chunks {
+            chunk.node.walk(&mut |node| {
+                let fresh = node
+                    .model
+                    .filter(|&m| self.stored_models.get(m as usize) == Some(&None));
+                new.extend(fresh.filter(|m| !new.contains(m)));
+            });
+        }
+        self.store_models(index, &new, sink)?;
+        for chunk in chunks {
+            let mut payload = Vec::new();
+            shape::write_buffers(&chunk.node, &mut payload)?;
+            let access = Registry::standard().get(&chunk.node.encoding)?.access();
+            let page = match access {
+                Access::PerValue => FINE_PAGE_LOG2,
+                _ => COARSE_PAGE_LOG2,
+            };
+            let segment = self.segment(index, payload, page, sink)?;
+            self.block.chunks.push(proto::Chunk {
+                rows: chunk.node.rows as u64,
+                segment,
+                offset: 0,
+                root: Some(table.to_proto(&chunk.node)),
+                decoded_bytes: chunk.decoded_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn store_models(&mut self, index: u32, new: &[u32], sink: &mut dyn SegmentSink) -> Result<()> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut payload = Vec::new();
+        let segment = self.block.segments.len() as u32;
+        for &number in new {
+            let model: &Model = self.models.get(number)?;
+            if model.is_outside() {
+                self.stored_models[number as usize] = Some(proto::ModelRef {
+                    kind: model.kind().to_owned(),
+                    digest: model.digest().to_vec(),
+                    ..Default::default()
+                });
+                continue;
+            }
+            self.stored_models[number as usize] = Some(proto::ModelRef {
+                kind: model.kind().to_owned(),
+                segment,
+                offset: payload.len() as u64,
+                length: model.bytes().len() as u64,
+                digest: Vec::new(),
+            });
+            payload.extend_from_slice(model.bytes());
+        }
+        if !payload.is_empty() {
+            self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
+        }
+        Ok(())
+    }
+
+    fn segment(
+        &mut self,
+        index: u32,
+        payload: Vec<u8>,
+        page_log2: u32,
+        sink: &mut dyn SegmentSink,
+    ) -> Result<u32> {
+        let number = self.block.segments.len() as u32;
+        let message = match payload.len() <= INLINE_MAX {
+            true => proto::Segment {
+                inline: Some(payload),
+                ..Default::default()
+            },
+            false => {
+                let checksums = checksum_table(&payload, page_log2, index, number);
+                proto::Segment {
+                    offset: sink.segment(&payload, &checksums)?,
+                    length: payload.len() as u64,
+                    page_log2,
+                    inline: None,
+                }
+            }
+        };
+        self.block.segments.push(message);
+        Ok(number)
+    }
+
+    /// Writes the zone map and gives the finished block.
+    pub fn finish(
+        mut self,
+        index: u32,
+        table: &mut EncodingTable,
+        sink: &mut dyn SegmentSink,
+    ) -> Result<proto::ColumnBlock> {
+        if let Some(zones) = std::mem::take(&mut self.zones).finish()? {
+            // Zone maps are small and read at once: the planner for one array at a time will do.
+            let planner = Planner::default();
+            let mut payload = Vec::new();
+            let mut put = |array: &ArrayRef| -> Result<Option<proto::Node>> {
+                let mut models = Models::default();
+                let mut context = EncodeContext::new(
+                    &planner,
+                    Registry::standard(),
+                    &mut models,
+                    &[],
+                    Profile::Fast,
+                );
+                let node = planner.encode_child(array, Role::Values, &mut context)?;
+                shape::write_buffers(&node, &mut payload)?;
+                Ok(Some(table.to_proto(&node)))
+            };
+            let (min, max) = match &zones.bounds {
+                Some((min, max)) => (put(min)?, put(max)?),
+                None => (None, None),
+            };
+            let null_count = put(&zones.null_count)?;
+            let flags = put(&zones.flags)?;
+            let segment = self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
+            self.block.zones = Some(proto::ZoneMap {
+                segment,
+                offset: 0,
+                min,
+                max,
+                null_count,
+                flags,
+            });
+        }
+        self.block.models = self
+            .stored_models
+            .into_iter()
+            .map(Option::unwrap_or_default)
+            .collect();
+        Ok(self.block)
+    }
+}
+
+/// Size of an array in Arrow's layout, its slice only.
+pub(crate) fn decoded_bytes(array: &ArrayRef) -> u64 {
+    array
+        .to_data()
+        .get_slice_memory_size()
+        .unwrap_or_else(|_| array.get_array_memory_size()) as u64
+}
+
+/// Rows of this column's chunks: a power of two of zones.
+fn chunk_rows(array: &ArrayRef, zone_rows: usize, grouped: bool) -> usize {
+    let most = CHUNK_ROWS.max(zone_rows);
+    if grouped || array.is_empty() {
+        return most / zone_rows * zone_rows;
+    }
+    let width = (decoded_bytes(array) as usize).div_ceil(array.len()).max(1);
+    let mut rows = zone_rows;
+    while rows * 2 <= most && rows * 2 * width <= CHUNK_BYTES {
+        rows *= 2;
+    }
+    rows
+}

@@ -1,0 +1,501 @@
+//! The writer: record batches in, one file out, in bounded memory.
+//!
+//! Batches are gathered into *sections* of some 48 MiB. A layout splits a section into columns, each
+//! column's chunks are encoded on a few threads, and written in column order. So the bytes of a file
+//! do not depend on the number of threads, nor on how the rows were cut into batches.
+
+mod column;
+mod sink;
+mod zones;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::ArrayRef;
+use arrow::compute;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use prost::Message;
+
+use self::column::{CHUNK_ROWS, ColumnWriter, EncodedChunk, SegmentSink, decoded_bytes};
+pub use self::sink::{AtomicFile, Sink};
+use super::layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
+use super::postscript::{Postscript, START_MAGIC};
+use super::segment::{SEGMENT_ALIGN, checksum};
+use super::shape::EncodingTable;
+use super::{proto, types};
+use crate::encoding::planner::{Planner, Spec};
+use crate::encoding::{Profile, Registry, physical};
+use crate::error::{Error, Result};
+
+/// Rows of a zone, unless rows are wide.
+pub const ZONE_ROWS: usize = 8192;
+/// A section is encoded when it has this many bytes in Arrow's layout.
+const SECTION_BYTES: u64 = 48 << 20;
+/// And never later than with this many rows.
+const SECTION_ROWS: usize = 1 << 20;
+
+/// How a file is written.
+#[derive(Default)]
+pub struct WriteOptions {
+    /// Size against speed.
+    pub profile: Profile,
+    /// Encoding specs by column: a name or a glob, and the spec. The first that matches counts.
+    pub specs: Vec<(String, String)>,
+    /// How the table becomes columns; each column as given if `None`.
+    pub layout: Option<Box<dyn Layout>>,
+    /// Kept in the footer.
+    pub metadata: Vec<(String, String)>,
+    /// Threads that encode; 0 takes what the machine has.
+    pub threads: usize,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteSummary {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes of the rows in Arrow's layout.
+    pub arrow_bytes: u64,
+}
+
+/// Writes one file.
+///
+/// Nothing appears under the target's name before [`Writer::finish`] has succeeded; a writer that is
+/// dropped leaves what was there.
+pub struct Writer<S: Sink = AtomicFile> {
+    out: Output<S>,
+    schema: SchemaRef,
+    options: WriteOptions,
+    layout: Box<dyn Layout>,
+    pending: Vec<RecordBatch>,
+    pending_rows: usize,
+    pending_bytes: u64,
+    zone_rows: usize,
+    columns: Option<Vec<ColumnWriter>>,
+    table: EncodingTable,
+    rows: u64,
+    arrow_bytes: u64,
+}
+
+struct Output<S> {
+    sink: S,
+    at: u64,
+}
+
+impl<S: Sink> Output<S> {
+    fn append(&mut self, bytes: &[u8]) -> Result<u64> {
+        let start = self.at;
+        self.sink.append(bytes)?;
+        self.at += bytes.len() as u64;
+        Ok(start)
+    }
+}
+
+impl<S: Sink> SegmentSink for Output<S> {
+    fn segment(&mut self, payload: &[u8], checksums: &[u8]) -> Result<u64> {
+        let padding = self.at.next_multiple_of(SEGMENT_ALIGN) - self.at;
+        self.append(&[0; SEGMENT_ALIGN as usize][..padding as usize])?;
+        let start = self.append(payload)?;
+        self.append(checksums)?;
+        Ok(start)
+    }
+}
+
+impl Writer<AtomicFile> {
+    /// Starts a file. Fails at once if the schema cannot be stored or the target cannot be written.
+    pub fn create(
+        path: impl Into<PathBuf>,
+        schema: SchemaRef,
+        options: WriteOptions,
+    ) -> Result<Self> {
+        check_schema(&schema)?;
+        Self::with_sink(AtomicFile::create(path)?, schema, options)
+    }
+}
+
+impl Writer<Vec<u8>> {
+    /// Starts a file in memory.
+    pub fn in_memory(schema: SchemaRef, options: WriteOptions) -> Result<Self> {
+        Self::with_sink(Vec::new(), schema, options)
+    }
+
+    /// Finishes a file in memory and gives its bytes.
+    pub fn into_bytes(mut self) -> Result<Vec<u8>> {
+        self.complete()?;
+        Ok(self.out.sink)
+    }
+}
+
+fn check_schema(schema: &SchemaRef) -> Result<()> {
+    schema
+        .fields()
+        .iter()
+        .try_for_each(|f| physical::check_storable(f.name(), f.data_type()))
+}
+
+impl<S: Sink> Writer<S> {
+    /// Starts a file in any sink.
+    pub fn with_sink(sink: S, schema: SchemaRef, mut options: WriteOptions) -> Result<Self> {
+        check_schema(&schema)?;
+        let layout = match options.layout.take() {
+            Some(layout) => layout,
+            None => Box::new(PlainLayout),
+        };
+        let mut out = Output { sink, at: 0 };
+        out.append(&START_MAGIC)?;
+        Ok(Self {
+            out,
+            schema,
+            options,
+            layout,
+            pending: Vec::new(),
+            pending_rows: 0,
+            pending_bytes: 0,
+            zone_rows: 0,
+            columns: None,
+            table: EncodingTable::default(),
+            rows: 0,
+            arrow_bytes: 0,
+        })
+    }
+
+    /// Bytes written so far, and bytes taken in so far in Arrow's layout.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.out.at, self.arrow_bytes + self.pending_bytes)
+    }
+
+    /// Adds rows. The batch's types must be the schema's; metadata may differ.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let fits = batch.num_columns() == self.schema.fields().len()
+            && batch
+                .schema_ref()
+                .fields()
+                .iter()
+                .zip(self.schema.fields())
+                .all(|(a, b)| a.data_type() == b.data_type());
+        if !fits {
+            return Err(Error::invalid(
+                "a batch with other columns than the file's schema",
+            ));
+        }
+        // Large batches are taken in pieces so that a section stays a section.
+        let bytes: u64 = batch.columns().iter().map(decoded_bytes).sum();
+        let rows = batch.num_rows();
+        let piece = match bytes > SECTION_BYTES / 4 {
+            true => ((rows as u64 * (SECTION_BYTES / 4) / bytes) as usize).clamp(1, rows.max(1)),
+            false => rows.max(1),
+        };
+        let mut at = 0;
+        while at < rows {
+            let len = piece
+                .min(rows - at)
+                .min(SECTION_ROWS - self.pending_rows % SECTION_ROWS);
+            let slice = batch.slice(at, len);
+            self.pending_bytes += match len == rows {
+                true => bytes,
+                false => slice.columns().iter().map(decoded_bytes).sum::<u64>(),
+            };
+            self.pending_rows += len;
+            self.pending.push(slice);
+            at += len;
+            if self.pending_bytes >= SECTION_BYTES || self.pending_rows >= SECTION_ROWS {
+                self.flush(false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes what is pending: all of it at the end, whole chunks (or at least zones) before.
+    fn flush(&mut self, last: bool) -> Result<()> {
+        let rows = self.pending_rows;
+        if self.zone_rows == 0 {
+            // Wide rows get short zones, so that several fit a section.
+            let fit = (rows / 4).checked_ilog2().map_or(1, |log| 1usize << log);
+            self.zone_rows = match last || fit >= ZONE_ROWS {
+                true => ZONE_ROWS,
+                false => fit,
+            };
+        }
+        let unit = match rows >= CHUNK_ROWS {
+            true => CHUNK_ROWS.max(self.zone_rows),
+            false => self.zone_rows,
+        };
+        let take = match last {
+            true => rows,
+            false => rows / unit * unit,
+        };
+        if take == 0 && !(last && self.columns.is_none()) {
+            return Ok(());
+        }
+        let all = compute::concat_batches(&self.schema, &std::mem::take(&mut self.pending))?;
+        self.section(&all.slice(0, take))?;
+        let rest = all.slice(take, rows - take);
+        self.pending_rows = rest.num_rows();
+        self.pending_bytes = rest.columns().iter().map(decoded_bytes).sum();
+        if rest.num_rows() > 0 {
+            self.pending.push(rest);
+        }
+        Ok(())
+    }
+
+    fn section(&mut self, section: &RecordBatch) -> Result<()> {
+        let mut columns = match self.columns.take() {
+            Some(columns) => columns,
+            None => {
+                let specs = self.layout.columns(section)?;
+                check_specs(&specs, &self.schema)?;
+                check_patterns(&self.options.specs, &self.schema)?;
+                specs
+                    .into_iter()
+                    .map(|mut spec| {
+                        let planner = planner_for(&mut spec, &self.options)?;
+                        ColumnWriter::new(spec, planner)
+                    })
+                    .collect::<Result<Vec<_>>>()?
+            }
+        };
+        if section.num_rows() > 0 {
+            let data = self.layout.section(section)?;
+            let sound = data.len() == columns.len()
+                && data.iter().all(|d| d.array.len() == section.num_rows());
+            if !sound {
+                return Err(Error::invalid("a layout gave columns of a wrong length"));
+            }
+            let encoded = self.encode(&mut columns, &data)?;
+            for (index, (column, chunks)) in columns.iter_mut().zip(encoded).enumerate() {
+                column.store(index as u32, chunks, &mut self.table, &mut self.out)?;
+            }
+        }
+        self.rows += section.num_rows() as u64;
+        self.arrow_bytes += section.columns().iter().map(decoded_bytes).sum::<u64>();
+        self.columns = Some(columns);
+        Ok(())
+    }
+
+    /// Encodes all columns of a section on the threads there are.
+    fn encode(
+        &self,
+        columns: &mut [ColumnWriter],
+        data: &[ColumnData],
+    ) -> Result<Vec<Vec<EncodedChunk>>> {
+        let (profile, zone_rows) = (self.options.profile, self.zone_rows);
+        let threads = match self.options.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        let count = columns.len();
+        let queue = Mutex::new(columns.iter_mut().zip(data).enumerate());
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                let Some((index, (column, own))) = next else {
+                    return done;
+                };
+                let parents: Vec<ArrayRef> = column
+                    .spec
+                    .parents
+                    .iter()
+                    .map(|&parent| Arc::clone(&data[parent].array))
+                    .collect();
+                let result = column
+                    .encode(own, &parents, profile, zone_rows)
+                    .map_err(|e| e.in_column(column.spec.field.name()));
+                done.push((index, result));
+            }
+        };
+        let mut results: Vec<Option<Result<Vec<EncodedChunk>>>> = Vec::new();
+        results.resize_with(count, || None);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(work)).collect();
+            let mut all = work();
+            for worker in workers {
+                all.extend(worker.join().unwrap_or_default());
+            }
+            for (index, result) in all {
+                results[index] = Some(result);
+            }
+        });
+        results
+            .into_iter()
+            .map(|r| r.unwrap_or_else(|| Err(Error::invalid("an encoding failed unexpectedly"))))
+            .collect()
+    }
+
+    /// Writes what is pending, the footer and the postscript, and publishes the file.
+    pub fn finish(mut self) -> Result<WriteSummary> {
+        self.complete()
+    }
+
+    fn complete(&mut self) -> Result<WriteSummary> {
+        self.flush(true)?;
+        let mut directory = Vec::new();
+        let mut blocks = Vec::new();
+        for (index, column) in self
+            .columns
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+        {
+            let (name, role) = (column.spec.field.name().clone(), column.spec.role);
+            let block = column.finish(index as u32, &mut self.table, &mut self.out)?;
+            blocks.push((name, role, block.encode_to_vec()));
+        }
+        for (name, role, block) in blocks {
+            directory.push(proto::DirectoryEntry {
+                name,
+                role: match role {
+                    ColumnRole::Visible => 0,
+                    ColumnRole::Hidden => 1,
+                    ColumnRole::Derived => 2,
+                },
+                offset: self.out.append(&block)?,
+                length: block.len() as u64,
+                checksum: checksum(&block),
+            });
+        }
+        let mut user: Vec<proto::Pair> = vec![proto::Pair {
+            key: "writer".into(),
+            value: format!("pilaster {}", env!("CARGO_PKG_VERSION")),
+        }];
+        user.extend(
+            self.options
+                .metadata
+                .drain(..)
+                .map(|(key, value)| proto::Pair { key, value }),
+        );
+        let footer = proto::Footer {
+            rows: self.rows,
+            zone_rows: self.zone_rows as u32,
+            encodings: std::mem::take(&mut self.table).into_ids(),
+            columns: directory,
+            schema_metadata: types::pairs(self.schema.metadata()),
+            user_metadata: user,
+        }
+        .encode_to_vec();
+        let footer_offset = self.out.append(&footer)?;
+        let postscript = Postscript {
+            footer_offset,
+            footer_len: footer.len() as u64,
+            footer_checksum: checksum(&footer),
+            file_len: self.out.at + super::postscript::POSTSCRIPT_LEN,
+        };
+        self.out.append(&postscript.to_bytes())?;
+        self.out.sink.publish()?;
+        Ok(WriteSummary {
+            rows: self.rows,
+            bytes: self.out.at,
+            arrow_bytes: self.arrow_bytes,
+        })
+    }
+}
+
+/// The planner of a column, told to follow a spec if one was given for its name. Columns that a
+/// layout made up, or that follow from others, take no spec.
+fn planner_for(spec: &mut ColumnSpec, options: &WriteOptions) -> Result<Planner> {
+    let name = spec.field.name();
+    let asked = options
+        .specs
+        .iter()
+        .find(|(pattern, _)| glob(pattern, name));
+    let Some((_, words)) = asked.filter(|_| spec.role == ColumnRole::Visible) else {
+        return Ok(Planner::default());
+    };
+    let parsed: Spec = words.parse()?;
+    parsed
+        .check(Registry::standard())
+        .map_err(|e| Error::invalid(format!("column '{name}': {e}")))?;
+    spec.words = Some(parsed.to_string());
+    Ok(Planner::new(Some(parsed)))
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any characters and `?` for one.
+pub fn glob(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Where to go on if the characters after the last star do not match.
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p + 1, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((after, at)) => {
+                    star = Some((after, at + 1));
+                    p = after;
+                    n = at + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+/// A spec for a column that is not there is a typing error that must not pass in silence.
+fn check_patterns(specs: &[(String, String)], schema: &SchemaRef) -> Result<()> {
+    for (pattern, words) in specs {
+        let mut names = schema.fields().iter().map(|f| f.name());
+        if !names.any(|name| glob(pattern, name)) {
+            return Err(Error::invalid(format!(
+                "encoding '{words}' was asked for column '{pattern}', which the table does not have"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a layout decided.
+fn check_specs(specs: &[ColumnSpec], schema: &SchemaRef) -> Result<()> {
+    let shown: Vec<_> = specs.iter().filter(|s| s.role.is_shown()).collect();
+    let same = shown.len() == schema.fields().len()
+        && shown
+            .iter()
+            .zip(schema.fields())
+            .all(|(spec, field)| spec.field.as_ref() == field.as_ref());
+    if !same {
+        return Err(Error::invalid("a layout must show the schema's columns"));
+    }
+    for (index, spec) in specs.iter().enumerate() {
+        let sound = spec.parents.iter().all(|&parent| {
+            parent < index && spec.group.is_some() && specs[parent].group == spec.group
+        });
+        if !sound {
+            return Err(Error::invalid(format!(
+                "column '{}' may only be conditioned on earlier columns of its group",
+                spec.field.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn globs_match_whole_names() {
+        for (pattern, name, matches) in [
+            ("*", "anything", true),
+            ("k*.q", "k10.q", true),
+            ("k?", "k10", false),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+            ("id", "ids", false),
+        ] {
+            assert_eq!(glob(pattern, name), matches, "{pattern} {name}");
+        }
+    }
+}

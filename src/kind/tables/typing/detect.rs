@@ -1,0 +1,206 @@
+//! Which canonical form the distinct values of a text column have.
+
+use std::collections::BTreeMap;
+
+use super::distinct::Distinct;
+use super::few_exceptions;
+use crate::encoding::table::restore::text::{Moment, Piece, TextForm};
+
+/// Values that a form is tried on before all are.
+const SAMPLE: usize = 512;
+/// Values whose shape suggests forms of dates and times.
+const EXAMPLES: usize = 5;
+/// Share of the values that decide decimals and width.
+const MOST: f64 = 0.92;
+
+/// A form that nearly all distinct values have, if there is one.
+pub(super) fn text_form(distinct: &Distinct<'_>) -> Option<TextForm> {
+    let step = distinct.len().div_ceil(SAMPLE).max(1);
+    let sample: Vec<&[u8]> = distinct.values().step_by(step).collect();
+    let mut candidates = Vec::new();
+    candidates.extend(number_form(&sample));
+    let step = sample.len().div_ceil(EXAMPLES).max(1);
+    for example in sample.iter().step_by(step) {
+        moments(example, &mut candidates);
+    }
+    let mut scratch = Vec::new();
+    let mut best: Option<(usize, TextForm)> = None;
+    for form in candidates {
+        let unfit = sample
+            .iter()
+            .filter(|text| form.value(text, &mut scratch).is_none())
+            .count();
+        if best.as_ref().is_none_or(|(least, _)| unfit < *least) {
+            best = Some((unfit, form));
+        }
+    }
+    let (unfit, form) = best?;
+    few_exceptions(unfit, sample.len()).then_some(form)
+}
+
+/// The form of the numbers among the values.
+fn number_form(sample: &[&[u8]]) -> Option<TextForm> {
+    let mut decimals = Vec::new();
+    let mut padded: BTreeMap<u32, usize> = BTreeMap::new();
+    let (mut bare, mut trailing) = (false, false);
+    for text in sample {
+        let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+        let (whole, fraction) = match unsigned.iter().position(|&b| b == b'.') {
+            Some(at) => (&unsigned[..at], &unsigned[at + 1..]),
+            None => (unsigned, &[][..]),
+        };
+        let digits = whole.len() + fraction.len();
+        let all = whole.iter().chain(fraction).all(u8::is_ascii_digit);
+        if !all || digits == 0 || digits > 19 {
+            continue;
+        }
+        decimals.push(fraction.len() as u32);
+        bare |= whole.is_empty();
+        trailing |= fraction.len() > 1 && fraction.ends_with(b"0");
+        if whole.len() > 1 && whole.starts_with(b"0") {
+            *padded.entry(whole.len() as u32).or_default() += 1;
+        }
+    }
+    decimals.sort_unstable();
+    let least = *decimals.first()?;
+    let most = decimals[((decimals.len() as f64 * MOST) as usize).min(decimals.len() - 1)];
+    let width = match padded.iter().max_by_key(|(_, count)| **count) {
+        Some((&width, _)) => width,
+        None => u32::from(!bare),
+    };
+    let kept = if trailing { most } else { least.min(most) };
+    TextForm::number(width, most, kept).ok()
+}
+
+/// Adds the forms of dates and times that an example suggests.
+fn moments(example: &[u8], candidates: &mut Vec<TextForm>) {
+    // Tokens: runs of digits, and what stands between them.
+    let mut tokens: Vec<&[u8]> = Vec::new();
+    let mut rest = example;
+    while let Some(first) = rest.first() {
+        let digit = first.is_ascii_digit();
+        let run = rest
+            .iter()
+            .take_while(|b| b.is_ascii_digit() == digit)
+            .count();
+        let (token, after) = rest.split_at(run);
+        tokens.push(token);
+        rest = after;
+        if tokens.len() > 16 {
+            return;
+        }
+    }
+    let mut dates: Vec<(Vec<Piece>, &[&[u8]])> = vec![(Vec::new(), &tokens)];
+    if let [a, s, b, t, c, after @ ..] = tokens.as_slice()
+        && s == t
+        && matches!(s, [b'-' | b'/' | b'.'])
+    {
+        let gap = || Piece::Literal(s.to_vec());
+        let month = |n: u8| vec![Piece::Month(n)];
+        let day = |n: u8| vec![Piece::Day(n)];
+        for width in [2, 1] {
+            let (month, day) = (month(width), day(width));
+            let mut put = |fields: [&[Piece]; 3]| {
+                let [x, y, z] = fields;
+                let pieces = [x, &[gap()], y, &[gap()], z].concat();
+                dates.push((pieces, after));
+            };
+            match (a.len(), b.len(), c.len()) {
+                (4, 1..=2, 1..=2) => put([&[Piece::Year], &month, &day]),
+                (1..=2, 1..=2, 4) => {
+                    put([&month, &day, &[Piece::Year]]);
+                    put([&day, &month, &[Piece::Year]]);
+                }
+                _ => {}
+            }
+        }
+    }
+    for (date, after) in dates {
+        let dated = !date.is_empty();
+        let (gap, clock) = match after {
+            [gap, clock @ ..] if dated => (Some(gap), clock),
+            clock if !dated => (None, clock),
+            _ => {
+                push(date, candidates);
+                continue;
+            }
+        };
+        let start: Vec<Piece> = date
+            .into_iter()
+            .chain(gap.map(|g| Piece::Literal(g.to_vec())))
+            .collect();
+        match clock {
+            [hour, minute, more @ ..] if *minute == b":" && hour.len() <= 2 => {
+                times(start, more, candidates);
+            }
+            other if dated => push(with_rest(start, other), candidates),
+            _ => {}
+        }
+    }
+}
+
+/// Adds the forms of a time whose hour and first colon are known.
+fn times(start: Vec<Piece>, tokens: &[&[u8]], candidates: &mut Vec<TextForm>) {
+    let colon = || Piece::Literal(b":".to_vec());
+    let [minute, more @ ..] = tokens else {
+        return;
+    };
+    if minute.len() != 2 {
+        return;
+    }
+    let (mut fine, mut rest) = (vec![colon(), Piece::Minute], more);
+    if let [gap, second, more @ ..] = rest
+        && *gap == b":"
+        && second.len() == 2
+    {
+        fine.extend([colon(), Piece::Second]);
+        rest = more;
+        if let [point, fraction, more @ ..] = rest
+            && *point == b"."
+            && fraction.len() <= 9
+        {
+            let point = Piece::Literal(b".".to_vec());
+            fine.extend([point, Piece::Fraction(fraction.len() as u8)]);
+            rest = more;
+        }
+    }
+    let half = matches!(rest, [tail] if tail.ends_with(b"AM") || tail.ends_with(b"PM"));
+    for width in [2, 1] {
+        let hour = if half {
+            Piece::Hour12(width)
+        } else {
+            Piece::Hour(width)
+        };
+        let mut pieces = start.clone();
+        pieces.push(hour);
+        pieces.extend(fine.iter().cloned());
+        if let ([tail], true) = (rest, half) {
+            let gap = &tail[..tail.len() - 2];
+            if !gap.is_empty() {
+                pieces.push(Piece::Literal(gap.to_vec()));
+            }
+            pieces.push(Piece::Meridiem);
+            push(pieces, candidates);
+        } else {
+            push(with_rest(pieces, rest), candidates);
+        }
+    }
+}
+
+/// The fields and all that follows them as literal text.
+fn with_rest(mut pieces: Vec<Piece>, rest: &[&[u8]]) -> Vec<Piece> {
+    let rest = rest.concat();
+    if !rest.is_empty() {
+        pieces.push(Piece::Literal(rest));
+    }
+    pieces
+}
+
+fn push(pieces: Vec<Piece>, candidates: &mut Vec<TextForm>) {
+    if let Ok(moment) = Moment::new(pieces) {
+        let form = TextForm::Moment(moment);
+        if !candidates.contains(&form) {
+            candidates.push(form);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! SQL over `.pil` files, through DataFusion.
+//!
+//! ```text
+//!  FROM 'x.pil'   CREATE EXTERNAL TABLE   COPY .. TO, INSERT INTO
+//!        \              |                        |
+//!         table  ->  format  ------------------ sink -> file::Writer
+//!                      |
+//!                    source      what the plan knows: filter, projection, order wished for
+//!                      |
+//!                    opener      one file: pruning, reading, leftover filters, projection
+//!                   /   |   \
+//!           fileplan  prune  driver -> file::Scan
+//! ```
+//!
+//! [`session`] gives a context that has everything; [`register`] adds it to an existing one.
+
+mod cache;
+mod config;
+mod driver;
+mod fileplan;
+mod format;
+mod metrics;
+mod opener;
+mod prune;
+mod schema;
+mod sink;
+mod source;
+mod split;
+mod statistics;
+mod table;
+
+use std::sync::Arc;
+
+use datafusion::catalog::DynamicFileCatalog;
+use datafusion::common::Result;
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_session::SessionStore;
+
+pub use config::PilasterOptions;
+pub use format::{EXTENSION, PilasterFormat, PilasterFormatFactory};
+pub use sink::PilasterSink;
+pub use source::PilasterSource;
+pub use table::{NumberedTable, PilasterTableFactory};
+
+/// A context that reads and writes `.pil` files.
+pub fn session() -> Result<SessionContext> {
+    session_with(SessionConfig::new().with_information_schema(true))
+}
+
+/// Like [`session`], with a configuration of the caller's.
+///
+/// DataFusion's caches of listings and statistics are off: they would not see files that other
+/// programs replace. Footers are cached, and checked before they are used.
+pub fn session_with(config: SessionConfig) -> Result<SessionContext> {
+    let caches = CacheManagerConfig::default()
+        .with_list_files_cache_limit(0)
+        .with_file_statistics_cache_limit(0);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_cache_manager(caches)
+        .build_arc()?;
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    register(&context)?;
+    Ok(context)
+}
+
+/// Adds `.pil` files to a context: `FROM 'x.pil'`, `STORED AS PILASTER`, `SET pilaster.x = ..`.
+pub fn register(context: &SessionContext) -> Result<()> {
+    let state = context.state_ref();
+    let mut state = state.write();
+    if state.get_file_format_factory(EXTENSION).is_some() {
+        return Ok(());
+    }
+    let options = state.config_mut().options_mut();
+    options.extensions.insert(PilasterOptions::default());
+    for name in [EXTENSION, "pilaster"] {
+        state.register_file_format(Arc::new(PilasterFormatFactory::named(name)), true)?;
+        state
+            .table_factories_mut()
+            .insert(name.to_uppercase(), Arc::new(PilasterTableFactory));
+    }
+    let session = SessionStore::new();
+    session.with_state(context.state_weak_ref());
+    let catalogs = DynamicFileCatalog::new(
+        Arc::clone(state.catalog_list()),
+        Arc::new(table::PathTableFactory { session }),
+    );
+    state.register_catalog_list(Arc::new(catalogs));
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Bytes that nobody wrote: whatever a file holds, reading it gives an error or a valid array,
+//! within bounds of memory and time.
+
+mod mutate;
+mod nodes;
