@@ -226,9 +226,10 @@ impl FileSource for PilasterSource {
     ) -> Result<Option<FileScanConfig>> {
         let ordered = output_ordering.is_some();
         let groups = split::split(&config.file_groups, target_partitions, ordered);
-        Ok(groups.map(|file_groups| FileScanConfig {
-            file_groups,
-            ..config.clone()
+        Ok(groups.map(|groups| {
+            let mut config = config.clone();
+            config.file_groups = groups;
+            config
         }))
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::common::stats::Precision;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::physical_plan::statistics::Statistics;
+use datafusion::common::Statistics;
 use datafusion_datasource::file_groups::FileGroup;
 
 /// Rows in a zone where the plan does not know better.

@@ -5,8 +5,11 @@ mod cli;
 mod conformance;
 mod file;
 mod generate;
+mod golden;
 mod guard;
 mod hostile;
-mod same;
 #[cfg(feature = "sources")]
 mod real_tables;
+mod same;
+#[cfg(feature = "query")]
+mod sql;

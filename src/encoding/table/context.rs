@@ -21,10 +21,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type};
 
-use super::ROW_MEMORY;
 use super::chunk::{decode, encode};
 use super::model::{ContextModel, KIND};
 use super::rows::dense_memory;
+use super::walk::ROW_MEMORY;
 use crate::encoding::{Access, DecodeContext, EncodeContext, Encoding, Node, Selection};
 use crate::error::{Error, Result};
 

@@ -190,7 +190,7 @@ impl Fetcher {
                 self.meta.model_store(),
             )
             .map_err(|e| self.meta.locate(e, Some(column)))?;
-        if !meta.field.is_nullable() && array.logical_null_count() > 0 {
+        if !meta.field.is_nullable() && array.null_count() > 0 {
             let error = Error::corrupt("nulls in a column that has none");
             return Err(self.meta.locate(error, Some(column)));
         }

@@ -11,9 +11,9 @@ mod zones;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 use arrow::compute;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use prost::Message;
 
@@ -180,6 +180,16 @@ impl<S: Sink> Writer<S> {
             return Err(Error::invalid(
                 "a batch with other columns than the file's schema",
             ));
+        }
+        // A dictionary may hold a null among its values, which nobody looks for before it is read.
+        for (array, field) in batch.columns().iter().zip(self.schema.fields()) {
+            let promised = !field.is_nullable() && *field.data_type() != DataType::Null;
+            if promised && array.logical_null_count() > 0 {
+                return Err(Error::invalid(format!(
+                    "column '{}' has nulls, but its field says that it has none",
+                    field.name()
+                )));
+            }
         }
         // Large batches are taken in pieces so that a section stays a section.
         let bytes: u64 = batch.columns().iter().map(decoded_bytes).sum();

@@ -7,7 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::*;
-use pilaster::encoding::{Encoding, Models};
+use arrow::buffer::Buffer;
+use arrow::datatypes::Int64Type;
+use pilaster::encoding::table::model::{KIND, Stored};
+use pilaster::encoding::table::spec::{
+    BUCKETS, Form, MAX_SYMBOLS, Prediction, Scaled, Spec, Variable, is_exception,
+};
+use pilaster::encoding::table::tree::Tree;
+use pilaster::encoding::{Encoding, Model, Models};
 use pilaster::kind::tables::typing::type_column;
 
 use crate::generate::Rng;
@@ -18,18 +25,22 @@ pub struct Prepared {
     pub parents: Vec<ArrayRef>,
 }
 
+/// The encoding that codes integers given their parents.
+pub const CONTEXT: &str = "pilaster.context.v1";
+
 /// Prepares for one array; `None` if the array cannot be prepared for, as when its type cannot be
 /// conditioned on anything.
 pub fn prepare(encoding: &dyn Encoding, array: &ArrayRef) -> Result<Option<Prepared>, String> {
-    Ok(Some(match encoding.id() {
-        super::RESTORE => return restored(array),
-        _ => Prepared {
+    match encoding.id() {
+        super::RESTORE => restored(array),
+        CONTEXT => Ok(conditioned(array)),
+        _ => Ok(Some(Prepared {
             models: Models::default(),
             parents: (0..encoding.parents_needed())
                 .map(|slot| codes(array, slot as u64))
                 .collect(),
-        },
-    }))
+        })),
+    }
 }
 
 /// Integers that the array follows from, and the rule.
@@ -46,14 +57,120 @@ fn restored(array: &ArrayRef) -> Result<Option<Prepared>, String> {
     }))
 }
 
-/// A parent of few distinct values that often tells something about the array's.
-pub fn codes(array: &ArrayRef, slot: u64) -> ArrayRef {
+/// A parent of few distinct values.
+fn codes(array: &ArrayRef, slot: u64) -> ArrayRef {
     let mut rng = Rng::new(slot + 500);
     let mut code = 0;
-    Arc::new(UInt32Array::from_iter_values((0..array.len()).map(|_| {
+    Arc::new(Int64Array::from_iter_values((0..array.len()).map(|_| {
         if rng.chance(0.2) {
-            code = rng.below(6) as u32;
+            code = rng.below(6) as i64;
         }
         code
     })))
+}
+
+/// Two parents that tell something about the array, and a model of one of the forms: which one
+/// follows from the array.
+fn conditioned(array: &ArrayRef) -> Option<Prepared> {
+    let values = array.as_primitive_opt::<Int64Type>()?.values();
+    let mut rng = Rng::new(values.len() as u64 ^ values.first().map_or(0, |&v| v as u64));
+    let classes: Vec<i64> = values
+        .iter()
+        .map(|v| match rng.chance(0.1) {
+            true => rng.below(4) as i64 - 1,
+            false => v.rem_euclid(6),
+        })
+        .collect();
+    let near: Vec<i64> = values
+        .iter()
+        .map(|v| v.wrapping_sub(rng.below(9) as i64))
+        .collect();
+    let mut alphabet = values.to_vec();
+    alphabet.sort_unstable();
+    alphabet.dedup();
+    let scaled = Scaled {
+        parent: 1,
+        exponent: 0,
+    };
+    let predictions = [
+        Prediction::Previous,
+        Prediction::Linear,
+        Prediction::Last(0),
+        Prediction::Column(scaled),
+        Prediction::Step(scaled),
+        Prediction::Ratio(1, 1.0),
+    ];
+    let pick = rng.below(9);
+    let form = match pick {
+        0..3 if !alphabet.is_empty() && alphabet.len() <= MAX_SYMBOLS => Form::Symbol,
+        8 => Form::Top {
+            base: alphabet
+                .iter()
+                .copied()
+                .find(|&v| !is_exception(v))
+                .unwrap_or(0),
+            step: 1,
+            shift: 3,
+        },
+        _ => Form::Residual {
+            prediction: predictions[pick % predictions.len()],
+            step: 1,
+            start: 0,
+        },
+    };
+    if form != Form::Symbol {
+        alphabet.retain(|&v| is_exception(v));
+    }
+    let symbols = match form {
+        Form::Symbol => alphabet.len(),
+        Form::Residual { .. } => alphabet.len() + BUCKETS,
+        Form::Top { .. } => alphabet.len() + 256,
+    };
+    let (variables, keys, tree) = tree(pick, symbols);
+    let stored = Stored {
+        spec: Spec { form, variables },
+        alphabet,
+        symbols,
+        keys,
+        tree,
+    };
+    let mut models = Models::default();
+    let bytes = stored.to_bytes().ok()?;
+    models.push(Arc::new(Model::new(KIND, Buffer::from_vec(bytes))));
+    Some(Prepared {
+        models,
+        parents: [classes, near]
+            .map(|p| Arc::new(Int64Array::from(p)) as ArrayRef)
+            .to_vec(),
+    })
+}
+
+/// Variables, their keys and a tree over them, with tables that differ a little.
+fn tree(pick: usize, symbols: usize) -> (Vec<Variable>, Vec<Vec<i64>>, Tree) {
+    let leaf = |weight: u32| Tree::Leaf {
+        symbols: (0..symbols as u32).collect(),
+        counts: (0..symbols as u32).map(|s| 1 + (s + weight) % 5).collect(),
+    };
+    let split = |own: Vec<(u32, Tree)>| Tree::Split {
+        own,
+        other: Some(Box::new(leaf(0))),
+    };
+    let keys = (0..6).collect::<Vec<i64>>();
+    match pick % 4 {
+        0 => (vec![], vec![], leaf(1)),
+        1 => {
+            let own = (1..4).map(|id| (id, leaf(id))).collect();
+            (vec![Variable::Exact(0)], vec![keys], split(own))
+        }
+        2 => {
+            let inner = split(vec![(0, leaf(2)), (1, leaf(3))]);
+            let variables = vec![Variable::Exact(0), Variable::Previous];
+            (variables, vec![keys, vec![]], split(vec![(2, inner)]))
+        }
+        _ => {
+            let inner = split(vec![(1, leaf(4))]);
+            let variables = vec![Variable::Changed(0), Variable::Last(0)];
+            (variables, vec![vec![], vec![]], split(vec![(1, inner)]))
+        }
+    }
 }
