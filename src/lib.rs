@@ -50,3 +50,24 @@ pub mod query;
 pub use encoding::{CompareOp, Profile};
 pub use error::{Error, Result};
 pub use file::{Compare, File, ScanRequest, WriteOptions, WriteSummary, Writer};
+
+/// A DataFusion session that reads and writes `.pil` files in SQL; tables that are written with the
+/// archive profile are coded across columns.
+///
+/// ```
+/// # use datafusion::prelude::SessionConfig;
+/// # async fn run() -> datafusion::common::Result<()> {
+/// let session = pilaster::session(SessionConfig::new())?;
+/// let answer = session.sql("SELECT 6 * 7").await?.collect().await?;
+/// # assert_eq!(answer[0].num_rows(), 1);
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+/// ```
+#[cfg(feature = "query")]
+pub fn session(
+    config: datafusion::prelude::SessionConfig,
+) -> datafusion::common::Result<datafusion::prelude::SessionContext> {
+    let layouts = query::Layouts(kind::tables::layout::layout_for);
+    query::session_with(config.with_extension(std::sync::Arc::new(layouts)))
+}

@@ -30,7 +30,7 @@ fn session(partitions: usize) -> SessionContext {
     let config = SessionConfig::new()
         .with_target_partitions(partitions)
         .with_information_schema(true);
-    pilaster::query::session_with(config).unwrap()
+    pilaster::session(config).unwrap()
 }
 
 /// A session without our format, for comparison.
@@ -122,7 +122,9 @@ async fn number(context: &SessionContext, sql: &str) -> i64 {
     let batches = run(context, sql).await;
     let rows = compare::rows(&batches);
     assert_eq!(rows.len(), 1, "{sql}");
-    rows[0].parse().unwrap_or_else(|_| panic!("{sql}: {}", rows[0]))
+    rows[0]
+        .parse()
+        .unwrap_or_else(|_| panic!("{sql}: {}", rows[0]))
 }
 
 /// The rows of a query, in order, values parted by `|`.
