@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn certain_symbols_cost_nothing() {
         let tables = tables();
-        let bytes = encode(&vec![tables.find(0, 3).unwrap(); 1000]);
+        let bytes = encode(&[tables.find(0, 3).unwrap(); 1000]);
         assert!(bytes.is_empty());
         let mut decoder = Decoder::new(&bytes).unwrap();
         assert!((0..1000).all(|row| decoder.symbol(row, &tables, 0) == 3));

@@ -172,22 +172,20 @@ impl Sampled {
             .collect();
         let mut best: Vec<Vec<(f64, usize)>> = vec![Vec::new(); n];
         let mut counts = vec![0u16; buckets * buckets];
-        for i in 0..n {
-            for j in 0..i {
-                if self.exact[i].count <= 1 || self.exact[j].count <= 1 {
-                    continue;
-                }
-                let mut joint = 0.0;
-                counts.fill(0);
-                for (&a, &b) in hashed[i].iter().zip(&hashed[j]) {
-                    let count = &mut counts[a as usize * buckets + b as usize];
-                    joint += rises[*count as usize];
-                    *count += 1;
-                }
-                let shared = joint - single[i] - single[j];
-                best[i].push((-shared, j));
-                best[j].push((-shared, i));
+        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            if self.exact[i].count <= 1 || self.exact[j].count <= 1 {
+                continue;
             }
+            let mut joint = 0.0;
+            counts.fill(0);
+            for (&a, &b) in hashed[i].iter().zip(&hashed[j]) {
+                let count = &mut counts[a as usize * buckets + b as usize];
+                joint += rises[*count as usize];
+                *count += 1;
+            }
+            let shared = joint - single[i] - single[j];
+            best[i].push((-shared, j));
+            best[j].push((-shared, i));
         }
         best.into_iter()
             .map(|mut b| {
