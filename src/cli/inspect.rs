@@ -196,7 +196,8 @@ fn table(anatomy: &Anatomy, all: bool) -> String {
             ColumnRole::Derived => "derived",
         };
         let mut encoding = chain(store.unwrap_or(column));
-        if !column.words.is_empty() {
+        // The words of other columns are the layout's, not the user's.
+        if column.role == ColumnRole::Visible && !column.words.is_empty() {
             encoding = format!("{encoding} ({})", column.words);
         }
         if let Some(loss) = &column.lossiness {
