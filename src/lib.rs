@@ -2,16 +2,16 @@
 //! embeddings, LLM KV caches, logs and cold tables.
 //!
 //! ```
-//! use arrow::array::{Int64Array, record_batch};
+//! use arrow::array::{ArrayRef, Int64Array, RecordBatch, create_array};
 //! use pilaster::{Compare, CompareOp, File, ScanRequest, WriteOptions, Writer};
 //!
 //! # fn main() -> pilaster::Result<()> {
 //! # let folder = tempfile::tempdir().map_err(|e| pilaster::Error::io("temporary directory", e))?;
 //! # let path = folder.path().join("towns.pil");
-//! let towns = record_batch!(
-//!     ("town", Utf8, ["Chur", "Bern", "Basel"]),
-//!     ("people", Int64, [38_000, 134_000, 177_000])
-//! )?;
+//! let towns = RecordBatch::try_from_iter([
+//!     ("town", create_array!(Utf8, ["Chur", "Bern", "Basel"]) as ArrayRef),
+//!     ("people", create_array!(Int64, [38_000, 134_000, 177_000])),
+//! ])?;
 //! let mut writer = Writer::create(&path, towns.schema(), WriteOptions::default())?;
 //! writer.write(&towns)?;
 //! writer.finish()?;
