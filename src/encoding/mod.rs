@@ -93,8 +93,9 @@ encodings! {
         map::Map,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
-    table [chunk, model, plan, rows, spec, tree, walk] {
+    table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {
         context::Context,
+        planes::Planes,
         restore::Restore,
     }
 }
