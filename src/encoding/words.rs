@@ -14,6 +14,23 @@ use arrow::datatypes::{ArrowNativeType, DataType};
 use super::traits::CompareOp;
 use crate::error::{Error, Result};
 
+/// Bits packed into bytes, least significant first, and zero beyond the last one: what lies there in
+/// an array is not data.
+pub fn packed_bits(bits: &BooleanBuffer) -> Buffer {
+    let bytes = bits.sliced();
+    let used = bits.len() % 8;
+    match bytes.last() {
+        Some(&last) if used > 0 && last >> used != 0 => {
+            let mut copy = bytes.to_vec();
+            if let Some(last) = copy.last_mut() {
+                *last &= (1 << used) - 1;
+            }
+            Buffer::from_vec(copy)
+        }
+        _ => bytes,
+    }
+}
+
 /// Words in a block.
 pub const BLOCK: usize = 1024;
 

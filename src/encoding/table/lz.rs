@@ -170,7 +170,7 @@ pub fn compress(values: &[i64], level: i32) -> Result<Option<(Shape, Vec<u8>)>> 
         }
     }
     tried.sort_by_key(|(quick, ..)| quick.len());
-    let limit = tried.first().map_or(0, |(quick, ..)| quick.len() * 9 / 8);
+    let limit = tried.first().map_or(0, |(quick, ..)| quick.len() * 33 / 32);
     let mut best: Option<(Shape, Vec<u8>)> = None;
     for (quick, shape, packed) in tried {
         if quick.len() > limit {

@@ -102,8 +102,8 @@ pub struct Plan {
 const OVERHEAD: f64 = 96.0;
 /// Rows on which variables are chosen.
 const CHOICE_ROWS: usize = 12_000;
-/// Level of zstd at which columns are packed when size is all that counts.
-const LEVEL: i32 = 19;
+/// Level of zstd at which columns are packed that may be smaller so.
+const THOROUGH: i32 = 9;
 
 /// Plans a table from (a sample of) its first section.
 pub fn plan(inputs: &[Input<'_>], options: &Options) -> Plan {
@@ -276,11 +276,13 @@ impl Chooser<'_> {
             };
             chunks().map(size).sum()
         };
-        let mut instead = vec![(planes(lz::QUICK), Choice::Planes)];
-        if has_context && instead[0].0 < 1.5 * column.bytes && instead[0].0 > 0.9 * column.bytes {
-            instead[0].0 = planes(LEVEL);
+        let mut bytes = planes(lz::QUICK);
+        if has_context && bytes < 1.25 * column.bytes && bytes > 0.9 * column.bytes {
+            // The level that is used in the end gains a little more than this one.
+            bytes = 0.98 * planes(THOROUGH);
         }
-        if input.numeric && many {
+        let mut instead = vec![(bytes, Choice::Planes)];
+        if input.numeric && many && column.bytes > 0.5 * bytes {
             let size = |c: &[i64]| lz::pco_size(c).map_or(f64::INFINITY, |n| n as f64 + 24.0);
             instead.push((chunks().map(size).sum(), Choice::Alone));
         }
