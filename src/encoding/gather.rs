@@ -104,9 +104,16 @@ fn binary<C: Word>(
     let mut offsets = Vec::with_capacity(codes.len() + 1);
     offsets.push(0i32);
     let mut end = 0u64;
-    for code in codes {
-        end += u64::from(lengths[code.widen() as usize]);
-        offsets.push(end as i32);
+    let mut next = |length: u32| {
+        end += u64::from(length);
+        end as i32
+    };
+    if C::BITS == 8 {
+        // With a length for every code there is nothing to check.
+        let table: [u32; 256] = std::array::from_fn(|i| lengths.get(i).copied().unwrap_or(0));
+        offsets.extend(codes.iter().map(|c| next(table[c.widen() as u8 as usize])));
+    } else {
+        offsets.extend(codes.iter().map(|c| next(lengths[c.widen() as usize])));
     }
     // Offsets that wrapped on the way are thrown away here.
     if end > i32::MAX as u64 {

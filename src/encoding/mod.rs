@@ -71,6 +71,7 @@ encodings! {
         roaring::Roaring,
         narrow::Narrow,
         alp::Alp,
+        alprd::AlpRd,
         bytesplit::ByteSplit,
         scaled::Scaled,
         pco::Pco,

@@ -190,7 +190,12 @@ impl Selection {
 }
 
 impl From<Rows> for Selection {
+    /// An empty range becomes `0..0`, wherever it was: so it lies inside any window of the rows.
     fn from(rows: Rows) -> Self {
+        let rows = match rows {
+            Rows::Range(range) if range.start == range.end => Rows::Range(0..0),
+            other => other,
+        };
         Self {
             rows,
             elements: None,

@@ -5,22 +5,44 @@
 //! code; fewer than 1,024 words are packed one after the other, least significant bit first.
 
 use std::hash::Hash;
-use std::ops::{BitAnd, BitXor, Not};
+use std::ops::{BitAnd, BitOr, BitXor, Not};
 
 use arrow::array::{Array, ArrayData, ArrayRef, Scalar, make_array};
 use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType};
-use fastlanes::FoR;
 
 use super::traits::CompareOp;
 use crate::error::{Error, Result};
+
+/// Bits packed into bytes, least significant first, and zero beyond the last one: what lies there in
+/// an array is not data.
+pub fn packed_bits(bits: &BooleanBuffer) -> Buffer {
+    let bytes = bits.sliced();
+    let used = bits.len() % 8;
+    match bytes.last() {
+        Some(&last) if used > 0 && last >> used != 0 => {
+            let mut copy = bytes.to_vec();
+            if let Some(last) = copy.last_mut() {
+                *last &= (1 << used) - 1;
+            }
+            Buffer::from_vec(copy)
+        }
+        _ => bytes,
+    }
+}
 
 /// Words in a block.
 pub const BLOCK: usize = 1024;
 
 /// An unsigned integer that values are handled as.
 pub trait Word:
-    ArrowNativeType + Ord + Hash + BitAnd<Output = Self> + BitXor<Output = Self> + Not<Output = Self>
+    ArrowNativeType
+    + Ord
+    + Hash
+    + BitAnd<Output = Self>
+    + BitOr<Output = Self>
+    + BitXor<Output = Self>
+    + Not<Output = Self>
 {
     /// Number of bits.
     const BITS: usize;
@@ -41,16 +63,14 @@ pub trait Word:
     fn read(bytes: &[u8]) -> Option<Self>;
     /// Appends the little-endian bytes.
     fn write(self, to: &mut Vec<u8>);
-    /// Appends a block packed to `width` bits a value, `128 * width` bytes; values are stored as
-    /// differences to `reference`.
-    fn pack(width: usize, input: &[Self; BLOCK], reference: Self, to: &mut Vec<u8>);
-    /// Unpacks a block and adds `reference` to each value.
-    fn unpack(width: usize, packed: &[Self], reference: Self, to: &mut [Self; BLOCK])
-    -> Result<()>;
+    /// The bits moved up by less than BITS places.
+    fn up(self, places: usize) -> Self;
+    /// The bits moved down by less than BITS places.
+    fn down(self, places: usize) -> Self;
 }
 
 macro_rules! word {
-    ($t:ident, $bits:literal, $($w:literal)*) => {
+    ($t:ident, $bits:literal) => {
         impl Word for $t {
             const BITS: usize = $bits;
             const SIGN: Self = 1 << ($bits - 1);
@@ -88,49 +108,23 @@ macro_rules! word {
                 to.extend_from_slice(&self.to_le_bytes());
             }
 
-            fn pack(width: usize, input: &[Self; BLOCK], reference: Self, to: &mut Vec<u8>) {
-                match width {
-                    $($w => {
-                        let mut packed = [0; BLOCK * $w / $bits];
-                        <$t as FoR>::for_pack::<$w, { BLOCK * $w / $bits }>(
-                            input, reference, &mut packed,
-                        );
-                        packed.iter().for_each(|word| word.write(to));
-                    })*
-                    _ => {}
-                }
+            #[inline(always)]
+            fn up(self, places: usize) -> Self {
+                self << places
             }
 
-            fn unpack(
-                width: usize,
-                packed: &[Self],
-                reference: Self,
-                to: &mut [Self; BLOCK],
-            ) -> Result<()> {
-                match width {
-                    $($w => {
-                        let packed = packed
-                            .first_chunk::<{ BLOCK * $w / $bits }>()
-                            .ok_or_else(|| Error::corrupt("a packed block is cut off"))?;
-                        <$t as FoR>::unfor_pack::<$w, { BLOCK * $w / $bits }>(
-                            packed, reference, to,
-                        );
-                        Ok(())
-                    })*
-                    _ => Err(Error::corrupt(format!("values packed to {width} bits"))),
-                }
+            #[inline(always)]
+            fn down(self, places: usize) -> Self {
+                self >> places
             }
         }
     };
 }
 
-word!(u8, 8, 0 1 2 3 4 5 6 7 8);
-word!(u16, 16, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
-word!(u32, 32, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30
-    31 32);
-word!(u64, 64, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30
-    31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61
-    62 63 64);
+word!(u8, 8);
+word!(u16, 16);
+word!(u32, 32);
+word!(u64, 64);
 
 /// Runs a body with the name bound to the word type of a physical type; the other expression if it
 /// has none.
@@ -240,6 +234,75 @@ pub fn view<W: Word>(bytes: Buffer) -> ScalarBuffer<W> {
     ScalarBuffer::new(aligned, 0, count)
 }
 
+/// Place of the first value of a row of lanes in its block, in the order of FastLanes.
+fn row_start(row: usize) -> usize {
+    const ORDER: [usize; 8] = [0, 4, 2, 6, 1, 5, 3, 7];
+    ORDER[row / 8 % 8] * 16 + row % 8 * 128
+}
+
+/// Appends a block packed to `width` bits a value, `128 * width` bytes; values are stored as
+/// differences to `reference`, of which only the low bits are kept.
+pub fn pack<W: Word>(width: usize, input: &[W; BLOCK], reference: W, to: &mut Vec<u8>) {
+    let lanes = BLOCK / W::BITS;
+    let keep = W::narrow(mask(width));
+    let mut packed = vec![W::narrow(0); lanes * width];
+    for row in 0..W::BITS {
+        let (word, bit) = (row * width / W::BITS, row * width % W::BITS);
+        let values = &input[row_start(row)..][..lanes];
+        for (lane, value) in values.iter().enumerate() {
+            let difference = value.minus(reference) & keep;
+            if width > 0 {
+                let slot = &mut packed[word * lanes + lane];
+                *slot = *slot | difference.up(bit);
+            }
+            if bit + width > W::BITS {
+                packed[(word + 1) * lanes + lane] = difference.down(W::BITS - bit);
+            }
+        }
+    }
+    packed.iter().for_each(|word| word.write(to));
+}
+
+/// Unpacks a block and adds `reference` to each value.
+///
+/// The loops over lanes have a fixed length and one shift for all lanes, which is what makes them
+/// SIMD code.
+pub fn unpack<W: Word>(
+    width: usize,
+    packed: &[W],
+    reference: W,
+    to: &mut [W; BLOCK],
+) -> Result<()> {
+    let lanes = BLOCK / W::BITS;
+    if width > W::BITS {
+        return Err(Error::corrupt(format!("values packed to {width} bits")));
+    }
+    let Some(packed) = packed.get(..lanes * width) else {
+        return Err(Error::corrupt("a packed block is cut off"));
+    };
+    if width == 0 {
+        to.fill(reference);
+        return Ok(());
+    }
+    let keep = W::narrow(mask(width));
+    for row in 0..W::BITS {
+        let (word, bit) = (row * width / W::BITS, row * width % W::BITS);
+        let out = &mut to[row_start(row)..][..lanes];
+        let low = &packed[word * lanes..][..lanes];
+        if bit + width <= W::BITS {
+            for (slot, low) in out.iter_mut().zip(low) {
+                *slot = (low.down(bit) & keep).plus(reference);
+            }
+        } else {
+            let high = &packed[(word + 1) * lanes..][..lanes];
+            for ((slot, low), high) in out.iter_mut().zip(low).zip(high) {
+                *slot = ((low.down(bit) | high.up(W::BITS - bit)) & keep).plus(reference);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Appends values packed one after the other to `width` bits, least significant bit first.
 pub fn pack_tail<W: Word>(width: usize, input: &[W], reference: W, to: &mut Vec<u8>) {
     let (mut held, mut bits) = (0u128, 0);
@@ -324,11 +387,17 @@ impl<W: Word> RangeTest<W> {
 
 /// Appends one bit a word: whether it is at most `span`, flipped if `outside`.
 pub fn push_bits<W: Word>(words: &[W], span: W, outside: bool, to: &mut Vec<u64>) {
+    // Gathers the lowest bits of eight bytes into the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut flags = [0u8; 64];
     for chunk in words.chunks(64) {
-        let mut bits = 0;
-        for (i, &word) in chunk.iter().enumerate() {
-            bits |= u64::from((word <= span) != outside) << i;
+        for (flag, &word) in flags.iter_mut().zip(chunk) {
+            *flag = u8::from((word <= span) != outside);
         }
+        let (eights, _) = flags.as_chunks();
+        let bits = eights.iter().rev().fold(0, |bits, &eight| {
+            bits << 8 | u64::from_le_bytes(eight).wrapping_mul(GATHER) >> 56
+        });
         to.push(bits);
     }
 }
@@ -354,10 +423,10 @@ mod tests {
             let reference = W::narrow(0x1234_5678_9abc_def1);
             let cut = values.map(|v| W::narrow(v.widen() & mask(width)).plus(reference));
             let mut packed = Vec::new();
-            W::pack(width, &cut, reference, &mut packed);
+            pack(width, &cut, reference, &mut packed);
             assert_eq!(packed.len(), 128 * width);
             let mut back = [W::narrow(0); BLOCK];
-            W::unpack(
+            unpack(
                 width,
                 &view::<W>(Buffer::from_vec(packed)),
                 reference,
@@ -380,6 +449,23 @@ mod tests {
         round_trip::<u16>();
         round_trip::<u32>();
         round_trip::<u64>();
+    }
+
+    #[test]
+    fn blocks_are_packed_as_fastlanes_packs_them() {
+        use fastlanes::BitPacking;
+        let values: [u32; BLOCK] = std::array::from_fn(|i| (i * i % 8191) as u32);
+        let mut expected = [0u32; BLOCK * 13 / 32];
+        BitPacking::pack::<13, { BLOCK * 13 / 32 }>(&values, &mut expected);
+        let mut packed = Vec::new();
+        pack(13, &values, 0, &mut packed);
+        assert_eq!(packed, expected.map(u32::to_le_bytes).concat());
+        let values: [u64; BLOCK] = std::array::from_fn(|i| (i * i) as u64 & 0x7f);
+        let mut expected = [0u64; BLOCK * 7 / 64];
+        BitPacking::pack::<7, { BLOCK * 7 / 64 }>(&values, &mut expected);
+        let mut packed = Vec::new();
+        pack(7, &values, 0, &mut packed);
+        assert_eq!(packed, expected.map(u64::to_le_bytes).concat());
     }
 
     #[test]

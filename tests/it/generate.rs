@@ -93,6 +93,15 @@ pub struct Sample {
     pub array: ArrayRef,
 }
 
+/// Whether a type gets every distribution. Most encodings see only the width of the others' values.
+fn is_typical(data_type: &DataType) -> bool {
+    use DataType::*;
+    matches!(
+        data_type,
+        Boolean | Int64 | UInt32 | Float32 | Float64 | Binary | FixedSizeBinary(16)
+    )
+}
+
 /// The leaf types that encodings see.
 pub fn leaf_types() -> Vec<DataType> {
     use DataType::*;
@@ -113,7 +122,6 @@ pub fn leaves(data_type: &DataType) -> Vec<Sample> {
         (1, 1, Wide, Shuffled),
         (2, 2, Stepped, Sorted),
         (700, 1, Narrow, Shuffled),
-        (700, 1, Wide, Shuffled),
         (700, 2, Narrow, Shuffled),
         (700, 5, Wide, Runs(40)),
         (1024, 8, Narrow, Skewed),
@@ -126,13 +134,16 @@ pub fn leaves(data_type: &DataType) -> Vec<Sample> {
         (1500, 1500, Wide, Sorted),
         (1500, 400, Outliers, Shuffled),
         (2048, 1000, Outliers, Sorted),
-        (2500, 700, Narrow, Skewed),
-        (9000, 60, Narrow, Runs(100)),
-        (9000, 9000, Stepped, Sorted),
+        (2100, 700, Narrow, Skewed),
+        (3000, 60, Narrow, Runs(100)),
+        (5000, 5000, Stepped, Sorted),
     ];
+    let step = if is_typical(data_type) { 1 } else { 3 };
     let mut samples: Vec<Sample> = shapes
         .iter()
         .enumerate()
+        .skip(data_type.to_string().len() % step)
+        .step_by(step)
         .map(|(seed, &(rows, distinct, spread, order))| {
             let shape = Shape {
                 rows,
@@ -158,7 +169,7 @@ pub fn leaves(data_type: &DataType) -> Vec<Sample> {
     let sliced: Vec<Sample> = samples
         .iter()
         .enumerate()
-        .filter(|(i, s)| i % 3 == 0 && s.array.len() > 20)
+        .filter(|(i, s)| i % 4 == 2 && s.array.len() > 20)
         .map(|(i, s)| {
             let (from, less) = (3 + i % 7, 5 + i % 11);
             Sample {

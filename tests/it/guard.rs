@@ -21,7 +21,19 @@ thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
     static GUARDED: Cell<bool> = const { Cell::new(false) };
+    static CASE: RefCell<String> = const { RefCell::new(String::new()) };
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Says which case asked for too much; returning null ends the process.
+fn refused(size: usize) -> bool {
+    let refuse = size > REFUSED && GUARDED.get();
+    if refuse {
+        GUARDED.set(false);
+        let case = CASE.take();
+        eprintln!("an allocation of {size} bytes in: {case}");
+    }
+    refuse
 }
 
 fn count(change: isize) {
@@ -34,7 +46,7 @@ fn count(change: isize) {
 // are plain thread-local cells, which allocate nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.size() > REFUSED && GUARDED.get() {
+        if refused(layout.size()) {
             return std::ptr::null_mut();
         }
         count(layout.size() as isize);
@@ -42,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() > REFUSED && GUARDED.get() {
+        if refused(layout.size()) {
             return std::ptr::null_mut();
         }
         count(layout.size() as isize);
@@ -55,7 +67,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if size > REFUSED && GUARDED.get() {
+        if refused(size) {
             return std::ptr::null_mut();
         }
         count(size as isize - layout.size() as isize);
@@ -119,7 +131,7 @@ impl Watch {
                 match &*seen.lock().unwrap() {
                     None => return,
                     Some((name, since)) if since.elapsed() > limit => {
-                        eprintln!("hang or refused allocation in: {name}");
+                        eprintln!("no end of: {name}");
                         std::process::abort();
                     }
                     Some(_) => {}
@@ -131,7 +143,9 @@ impl Watch {
 
     /// Names the case that runs now.
     pub fn case(&self, name: impl FnOnce() -> String) {
-        *self.0.lock().unwrap() = Some((name(), Instant::now()));
+        let name = name();
+        CASE.set(name.clone());
+        *self.0.lock().unwrap() = Some((name, Instant::now()));
     }
 }
 

@@ -14,3 +14,4 @@ mod real_tables;
 mod same;
 #[cfg(feature = "query")]
 mod sql;
+mod storage;

@@ -282,7 +282,7 @@ fn pack<W: Word>(values: &[W], flip: W, thorough: bool) -> Node {
     };
     for (block, plan) in values.chunks(BLOCK).zip(&plans) {
         match <&[W; BLOCK]>::try_from(block) {
-            Ok(block) => W::pack(plan.width, block, plan.reference, &mut packed),
+            Ok(block) => words::pack(plan.width, block, plan.reference, &mut packed),
             Err(_) => words::pack_tail(plan.width, block, plan.reference, &mut packed),
         }
         let differences = || block.iter().map(|v| v.minus(plan.reference)).enumerate();
@@ -456,7 +456,7 @@ impl<W: Word> Shape<W> {
         let packed = match len {
             BLOCK => {
                 // Blocks start at multiples of 8 bytes from the first, which is whole words.
-                W::unpack(
+                words::unpack(
                     width,
                     &stored.words[start / size_of::<W>()..],
                     reference,

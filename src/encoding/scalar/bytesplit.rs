@@ -11,7 +11,7 @@ use arrow::array::*;
 use arrow::buffer::Buffer;
 use arrow::datatypes::*;
 
-use crate::encoding::words;
+use crate::encoding::words::{self, BLOCK, Word};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Node, Profile, Reads, Role, Selection,
     Statistics, Verdict,
@@ -119,11 +119,9 @@ impl Encoding for ByteSplit {
         }
         context.reserve_rows(node.rows, decoded.len())?;
         let bytes = match decoded.len() {
-            2 => join::<2>(&decoded, node.rows),
-            4 => join::<4>(&decoded, node.rows),
-            8 => join::<8>(&decoded, node.rows),
-            16 => join::<16>(&decoded, node.rows),
-            32 => join::<32>(&decoded, node.rows),
+            2 => join::<u16>(&decoded, node.rows),
+            4 => join::<u32>(&decoded, node.rows),
+            8 | 16 | 32 => join::<u64>(&decoded, node.rows),
             other => return Err(Error::corrupt(format!("values of {other} bytes"))),
         };
         match data_type {
@@ -172,31 +170,28 @@ fn inflate(frame: &[u8], rows: usize, context: &DecodeContext<'_>) -> Result<Buf
     }
 }
 
-/// Puts the planes together; each has `rows` bytes. Words are aligned as the widest type needs.
-fn join<const N: usize>(planes: &[Buffer], rows: usize) -> Buffer {
-    let mut out = vec![0u64; (rows * N).div_ceil(8)];
-    // Going through whole words keeps the alignment that numbers need.
-    if N <= 8 {
-        let per_word = 8 / N;
-        for (i, word) in out.iter_mut().enumerate() {
-            for slot in 0..per_word {
-                let row = i * per_word + slot;
-                if row < rows {
-                    for (byte, plane) in planes.iter().enumerate() {
-                        *word |= u64::from(plane[row]) << (8 * (slot * N + byte));
-                    }
+/// Puts the planes together, of `rows` bytes each; a value is one or more whole words.
+fn join<W: Word>(planes: &[Buffer], rows: usize) -> Buffer {
+    let parts = planes.len() / size_of::<W>();
+    let mut out = vec![W::narrow(0); rows * parts];
+    let mut words = [0u64; BLOCK];
+    // A block of rows at a time stays in the nearest cache while the planes pass by.
+    for start in (0..rows).step_by(BLOCK) {
+        let count = BLOCK.min(rows - start);
+        for (part, planes) in planes.chunks(size_of::<W>()).enumerate() {
+            words.fill(0);
+            for (byte, plane) in planes.iter().enumerate() {
+                for (word, &b) in words.iter_mut().zip(&plane[start..start + count]) {
+                    *word |= u64::from(b) << (8 * byte);
                 }
             }
-        }
-    } else {
-        let words = N / 8;
-        for (i, word) in out.iter_mut().enumerate() {
-            let (row, part) = (i / words, i % words * 8);
-            let bytes: [u8; 8] = std::array::from_fn(|byte| planes[part + byte][row]);
-            *word = u64::from_le_bytes(bytes);
+            let slots = out[start * parts..].iter_mut().skip(part).step_by(parts);
+            for (slot, &word) in slots.zip(&words[..count]) {
+                *slot = W::narrow(word);
+            }
         }
     }
-    Buffer::from_vec(out).slice_with_length(0, rows * N)
+    Buffer::from_vec(out)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 
+use crate::encoding::words::packed_bits;
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Node, Reads, Selection, physical,
 };
@@ -41,7 +42,7 @@ impl Encoding for Plain {
     fn encode(&self, array: &ArrayRef, _: &mut EncodeContext<'_>) -> Result<Option<Node>> {
         let node = Node::new(ID, array.len());
         Ok(Some(match array.data_type() {
-            DataType::Boolean => node.with_buffer(packed(array.as_boolean().values())),
+            DataType::Boolean => node.with_buffer(packed_bits(array.as_boolean().values())),
             DataType::Binary => {
                 let values = array.as_binary::<i32>();
                 let offsets = values.offsets();
@@ -128,22 +129,6 @@ impl Encoding for Plain {
             buffers: vec![(0, bounds.start as u64 * width..bounds.end as u64 * width)],
             children: Vec::new(),
         }
-    }
-}
-
-/// The bits in bytes of their own, zero beyond the last one: what lies there is not data.
-fn packed(bits: &BooleanBuffer) -> Buffer {
-    let bytes = bits.sliced();
-    let used = bits.len() % 8;
-    match bytes.last() {
-        Some(&last) if used > 0 && last >> used != 0 => {
-            let mut copy = bytes.to_vec();
-            if let Some(last) = copy.last_mut() {
-                *last &= (1 << used) - 1;
-            }
-            Buffer::from_vec(copy)
-        }
-        _ => bytes,
     }
 }
 

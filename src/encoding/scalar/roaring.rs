@@ -34,7 +34,8 @@ impl Encoding for Roaring {
     }
 
     fn access(&self) -> Access {
-        Access::Opaque
+        // Nothing is decoded but the containers, which hold 65,536 rows each.
+        Access::Block
     }
 
     fn accepts(&self, data_type: &DataType) -> bool {

@@ -54,7 +54,7 @@ fn every_type_survives_the_planner_in_every_profile() {
     let mut failures = Vec::new();
     let registry = Registry::standard();
     for data_type in all_types() {
-        for sample in logical::samples(&data_type, 1200) {
+        for sample in logical::samples(&data_type, 500) {
             for profile in [Profile::Fast, Profile::Balanced, Profile::Archive] {
                 let outcome = guarded(|| planned(registry, &sample.array, profile));
                 if let Err(e) = outcome.result.and_then(|r| r) {

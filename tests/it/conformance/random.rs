@@ -47,7 +47,7 @@ fn shapes() -> impl Strategy<Value = (usize, Shape, u64, f64)> {
 #[test]
 fn random_arrays_come_back() {
     let config = Config {
-        cases: 150,
+        cases: 60,
         failure_persistence: None,
         ..Config::default()
     };

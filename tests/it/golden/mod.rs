@@ -90,21 +90,6 @@ fn every_golden_file_belongs_to_an_encoding() {
     }
 }
 
-#[test]
-fn every_encoding_has_its_page() {
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("formats");
-    for encoding in Registry::standard().iter() {
-        let page = pages.join(format!("{}.md", stem(encoding.id())));
-        let text = fs::read_to_string(&page).unwrap_or_default();
-        assert!(
-            text.contains(encoding.id()),
-            "{} does not describe {}",
-            page.display(),
-            encoding.id()
-        );
-    }
-}
-
 /// A golden file's bytes as this version would write them.
 pub fn written(encoding: &'static std::sync::Arc<dyn pilaster::encoding::Encoding>) -> Vec<u8> {
     let table = tables::table(encoding.as_ref());

@@ -7,6 +7,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, UInt32Type};
 
 use crate::encoding::blocks::{Blocks, places};
+use crate::encoding::words::packed_bits;
 use crate::encoding::{
     DecodeContext, EncodeContext, Node, Reads, Role, Selection, Statistics, Verdict,
 };
@@ -104,7 +105,7 @@ pub fn lengths(values: &BinaryArray) -> ArrayRef {
 /// The bytes of all values, one after the other.
 fn values(array: &ArrayRef) -> Result<Buffer> {
     Ok(match array.data_type() {
-        DataType::Boolean => array.as_boolean().values().sliced(),
+        DataType::Boolean => packed_bits(array.as_boolean().values()),
         DataType::Binary => {
             let values = array.as_binary::<i32>();
             let offsets = values.value_offsets();

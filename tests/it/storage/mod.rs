@@ -1,0 +1,8 @@
+//! What a file promises: every table comes back in every way of reading it, nothing is read that is
+//! not needed, damage is named, and a file appears whole or not at all.
+
+mod damage;
+mod publish;
+mod reading;
+mod tables;
+mod zones;
