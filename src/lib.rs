@@ -21,17 +21,21 @@
 //! for batch in file.scan(ScanRequest::columns([0]).filter(large))? {
 //!     assert_eq!(batch?.num_rows(), 2); // Bern and Basel
 //! }
+//! # #[cfg(feature = "query")]
+//! # let _ = async {
+//! // With the feature `query`, files are tables of a DataFusion session.
+//! let context = datafusion::prelude::SessionContext::new();
+//! pilaster::query::register(&context)?;
+//! context.sql("SELECT max(people) FROM 'towns.pil'").await?.show().await?;
+//! # datafusion::error::Result::Ok(())
+//! # };
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! The layers, from the bottom: [`encoding`] (what an encoded array is), [`mod@file`] (the format, its
-//! writer and its sans-IO reader), [`kind`] (how the user's data become columns). `ARCHITECTURE.md`
-//! in the repository is the map.
-//!
-//! The layers, from the bottom: [`encoding`] (what an encoded array is), [`mod@file`] (the format, its
-//! writer and its sans-IO reader), [`kind`] (how the user's data become columns). `ARCHITECTURE.md`
-//! in the repository is the map.
+//! writer and its sans-IO reader), [`kind`] (how the user's data become columns), `query` (SQL through
+//! DataFusion). `ARCHITECTURE.md` in the repository is the map.
 #![warn(missing_docs)]
 
 #[cfg(feature = "cli")]

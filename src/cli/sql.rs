@@ -213,20 +213,22 @@ impl Session {
             }
         };
         let mut target = Target::create(Path::new("-"))?;
-        // A statement like SET has no columns to show.
-        let mut sink = match schema.fields().is_empty() {
-            true => None,
-            false => Some(sink(format, &schema, &mut target)?),
-        };
-        while let Some(batch) = stream.next().await {
-            let batch = batch?;
-            rows += batch.num_rows();
-            if let Some(sink) = &mut sink {
-                sink.write(&batch)?;
+        {
+            // A statement like SET has no columns to show.
+            let mut sink = match schema.fields().is_empty() {
+                true => None,
+                false => Some(sink(format, &schema, &mut target)?),
+            };
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                rows += batch.num_rows();
+                if let Some(sink) = &mut sink {
+                    sink.write(&batch)?;
+                }
             }
-        }
-        if let Some(sink) = sink {
-            sink.finish()?;
+            if let Some(sink) = sink {
+                sink.finish()?;
+            }
         }
         target.publish()?;
         Ok(rows as u64)

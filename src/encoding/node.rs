@@ -6,8 +6,8 @@
 //! code in the encodings.
 //!
 //! The *shape* of a tree (everything but the buffers' bytes) is stored as a prost message in the
-//! column's block; the bytes lie in a segment, buffers in pre-order, each at a multiple of
-//! [`BUFFER_ALIGN`]. So a reader knows where every buffer is before it reads any of them.
+//! column's block; the bytes lie in a segment, buffers in pre-order, aligned. So a reader knows where
+//! every buffer is before it reads any of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,8 +17,6 @@ use arrow::datatypes::ArrowNativeType;
 
 use crate::error::{Error, Result};
 
-/// Buffers start at multiples of this inside a segment.
-pub const BUFFER_ALIGN: u64 = 64;
 /// Deepest tree that is accepted.
 pub const MAX_DEPTH: usize = 16;
 /// Most rows in one chunk or child array.

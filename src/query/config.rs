@@ -7,7 +7,8 @@ use datafusion::common::{Result, config_err, extensions_options};
 use datafusion_session::Session;
 
 use crate::encoding::Profile;
-use crate::file::WriteOptions;
+use crate::file::{Layout, WriteOptions};
+use crate::kind::tables::ArchiveLayout;
 
 extensions_options! {
     /// Options of the session, set with `SET pilaster.<name> = <value>`.
@@ -69,9 +70,14 @@ impl WriteSettings {
 
     /// The options of the writer.
     pub(crate) fn write_options(&self) -> WriteOptions {
+        let layout: Option<Box<dyn Layout>> = match self.profile {
+            Profile::Archive => Some(Box::new(ArchiveLayout::default())),
+            _ => None,
+        };
         WriteOptions {
             profile: self.profile,
             specs: self.specs.clone(),
+            layout,
             ..WriteOptions::default()
         }
     }

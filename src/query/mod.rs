@@ -13,6 +13,27 @@
 //! ```
 //!
 //! [`session`] gives a context that has everything; [`register`] adds it to an existing one.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+//! # async fn sum() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("numbers.pil");
+//! let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100_000));
+//! let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+//! let context = pilaster::query::session()?;
+//! context.register_batch("numbers", batch)?;
+//! let copy = format!("COPY numbers TO '{}'", path.display());
+//! context.sql(&copy).await?.collect().await?;
+//!
+//! let sum = format!("SELECT sum(n) FROM '{}' WHERE n < 10", path.display());
+//! let batches = context.sql(&sum).await?.collect().await?;
+//! assert_eq!(batches[0].column(0).as_ref(), &Int64Array::from(vec![45]));
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sum()).unwrap();
+//! ```
 
 mod cache;
 mod config;

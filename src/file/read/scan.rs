@@ -328,9 +328,7 @@ impl Scan {
             let known = window.at_hand.iter().find(|(c, _)| *c == wanted);
             arrays.push(match (known, elements) {
                 (Some((_, array)), None) => Arc::clone(array),
-                (_, None) => self
-                    .fetcher
-                    .read(column, &window.rows, &window.selection)?,
+                (_, None) => self.fetcher.read(column, &window.rows, &window.selection)?,
                 (_, Some(elements)) => {
                     let selection = window.selection.clone().with_elements(elements);
                     self.fetcher.read(column, &window.rows, &selection)?

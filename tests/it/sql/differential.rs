@@ -15,7 +15,7 @@ const QUERIES: [&str; 20] = [
     "SELECT * FROM t WHERE id BETWEEN 9000 AND 9100",
     "SELECT id FROM t WHERE v < 100 AND v > -100 AND s IS NOT NULL",
     "SELECT count(*), count(k), count(DISTINCT k), min(v), max(v), sum(d) FROM t",
-    "SELECT k, count(*), min(f), max(u) FROM t GROUP BY k ORDER BY k NULLS FIRST",
+    "SELECT k, count(*), min(v), max(u) FROM t GROUP BY k ORDER BY k NULLS FIRST",
     "SELECT s, b, count(*), sum(id) FROM t GROUP BY s, b ORDER BY s, b",
     "SELECT id, f FROM t ORDER BY f DESC NULLS LAST, id LIMIT 50",
     "SELECT u FROM t ORDER BY u LIMIT 30",
@@ -230,7 +230,14 @@ fn query(columns: &[Kind], r: &mut Random) -> (String, bool) {
         1 => (format!("SELECT c{}, id FROM t {filter}", any(r)), false),
         2 => (format!("SELECT count(*) FROM t {filter}"), false),
         3 => {
-            let (a, b) = (any(r), any(r));
+            let (a, mut b) = (any(r), any(r));
+            // Which of NaN and a number is the least depends on their order in DataFusion's groups.
+            while columns[b as usize] == Kind::Float && columns.iter().any(|c| *c != Kind::Float) {
+                b = any(r);
+            }
+            if columns[b as usize] == Kind::Float {
+                return (format!("SELECT c{a}, count(c{b}) FROM t {filter} GROUP BY c{a}"), false);
+            }
             let sql = format!(
                 "SELECT c{a}, count(*), count(c{b}), min(c{b}), max(id) FROM t {filter} GROUP BY c{a}"
             );
@@ -260,7 +267,7 @@ fn query(columns: &[Kind], r: &mut Random) -> (String, bool) {
 #[tokio::test]
 async fn random_queries_over_random_tables_agree() {
     let tables = std::env::var("PILASTER_SQL_TABLES").ok();
-    let tables: u64 = tables.and_then(|t| t.parse().ok()).unwrap_or(40);
+    let tables: u64 = tables.and_then(|t| t.parse().ok()).unwrap_or(25);
     for seed in 0..tables {
         let r = &mut Random::new(seed * 7919 + 1);
         let rows = *r.pick(&[0, 1, 500, 8192, 9000, 20_000, 30_000]);

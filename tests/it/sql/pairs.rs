@@ -2,7 +2,10 @@
 //! `NAME*.pil` beside it.
 //!
 //! ```text
-//! PILASTER_PAIRS=directory cargo test --release --test it sql::pairs -- --ignored --nocapture
+//! pilaster import orders.csv -o pairs/orders.balanced.pil
+//! pilaster import orders.csv -o pairs/orders.archive.pil --profile archive
+//! pilaster export pairs/orders.balanced.pil pairs/orders.parquet
+//! PILASTER_PAIRS=pairs cargo test --release --test it sql::pairs -- --ignored --nocapture
 //! ```
 
 use std::collections::BTreeMap;
@@ -167,7 +170,17 @@ async fn real_tables_agree_with_their_parquet() {
                 }
             }
         }
-        println!("{}: {} queries, {} files", parquet.display(), 20, ours.len());
+        println!("{}: 20 queries over {} files", parquet.display(), ours.len());
+        for file in &ours {
+            let size = std::fs::metadata(file).unwrap().len();
+            let context = session(1);
+            for sql in queries(&schema, &batches)[2..5].iter() {
+                let sql = sql.replace("FROM t", &format!("FROM '{}'", file.display()));
+                let analyzed = explain::analyze(&context, &sql).await;
+                let read = explain::metric(&analyzed, "bytes_read");
+                println!("  {read:>12} of {size:>12} bytes read: {sql}");
+            }
+        }
     }
     assert_eq!(wrong, 0);
 }

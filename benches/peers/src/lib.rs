@@ -1,0 +1,11 @@
+//! What the programs of this package share: finding and loading tables, writing them in each format,
+//! and printing what came out.
+
+pub mod arguments;
+pub mod clock;
+pub mod formats;
+pub mod report;
+pub mod tables;
+
+/// Result of everything here; the programs print the error and end.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
