@@ -83,7 +83,9 @@ impl PilasterSink {
         context: &Arc<TaskContext>,
     ) -> Result<u64> {
         let config = &self.config;
-        let store = context.runtime_env().object_store(&config.object_store_url)?;
+        let store = context
+            .runtime_env()
+            .object_store(&config.object_store_url)?;
         let target = config
             .table_paths
             .first()
@@ -98,7 +100,10 @@ impl PilasterSink {
         let name = unique();
         let path_of = |part: usize| match single {
             true => target.prefix().clone(),
-            false => target.prefix().clone().join(format!("{name}_{part:04}.{EXTENSION}")),
+            false => target
+                .prefix()
+                .clone()
+                .join(format!("{name}_{part:04}.{EXTENSION}")),
         };
         let mut files = Vec::new();
         let mut rows_in_file = 0;
@@ -189,7 +194,9 @@ async fn send(file: &FilePath, store: &dyn ObjectStore, path: &Path) -> Result<(
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| exec_datafusion_err!("writing stopped: {e}"))?
