@@ -48,9 +48,11 @@ pub fn gather<C: Word>(
 fn primitive<C: Word, W: Word>(values: &[W], codes: &[C]) -> Vec<W> {
     if C::BITS == 8 {
         // With a value for every code there is nothing to check.
-        let table: [W; 256] =
-            std::array::from_fn(|i| values.get(i).copied().unwrap_or_default());
-        return codes.iter().map(|c| table[c.widen() as u8 as usize]).collect();
+        let table: [W; 256] = std::array::from_fn(|i| values.get(i).copied().unwrap_or_default());
+        return codes
+            .iter()
+            .map(|c| table[c.widen() as u8 as usize])
+            .collect();
     }
     codes.iter().map(|c| values[c.widen() as usize]).collect()
 }
@@ -108,7 +110,9 @@ fn binary<C: Word>(
     }
     // Offsets that wrapped on the way are thrown away here.
     if end > i32::MAX as u64 {
-        return Err(Error::corrupt(format!("{end} bytes of values in one array")));
+        return Err(Error::corrupt(format!(
+            "{end} bytes of values in one array"
+        )));
     }
     let total = end as usize;
     context.reserve(end + 64)?;

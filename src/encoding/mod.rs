@@ -8,8 +8,8 @@ use std::sync::Arc;
 pub mod blocks;
 pub mod context;
 pub mod distinct;
-pub mod gather;
 pub mod entropy;
+pub mod gather;
 pub mod model;
 pub mod node;
 pub mod physical;
@@ -92,8 +92,9 @@ encodings! {
         map::Map,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
-    table [chunk, model, plan, rows, spec, tree, walk] {
+    table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {
         context::Context,
+        planes::Planes,
         restore::Restore,
     }
 }

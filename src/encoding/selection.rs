@@ -133,9 +133,7 @@ impl Selection {
                 let start = r.start.saturating_sub(window.start);
                 Rows::Range(start..start + r.len())
             }
-            Rows::Indices(i) => {
-                Rows::Indices(i.iter().map(|r| r - window.start as u32).collect())
-            }
+            Rows::Indices(i) => Rows::Indices(i.iter().map(|r| r - window.start as u32).collect()),
             Rows::Mask(m) => Rows::Mask(m.slice(window.start, window.len())),
         };
         Self {
@@ -149,7 +147,9 @@ impl Selection {
     pub fn overlap(&self, rows: &[u32], len: usize) -> Result<(Self, Vec<u32>)> {
         let ascending = rows.windows(2).all(|w| w[0] < w[1]);
         if !ascending || rows.last().is_some_and(|&r| r as usize >= len) {
-            return Err(Error::corrupt("rows of exceptions do not ascend in their array"));
+            return Err(Error::corrupt(
+                "rows of exceptions do not ascend in their array",
+            ));
         }
         if matches!(self.rows, Rows::All) {
             return Ok((Self::all(), rows.to_vec()));

@@ -111,7 +111,9 @@ pub fn check(encoding: &dyn Encoding, array: &ArrayRef, profile: Profile) -> Opt
     if array.len() > 5 {
         check_one(encoding, &array.slice(3, array.len() - 5), profile);
     }
-    check_one(encoding, array, profile)
+    let node = check_one(encoding, array, profile)?;
+    hostile(&node, array.data_type());
+    Some(node)
 }
 
 fn check_one(encoding: &dyn Encoding, array: &ArrayRef, profile: Profile) -> Option<Node> {
@@ -151,7 +153,6 @@ fn check_one(encoding: &dyn Encoding, array: &ArrayRef, profile: Profile) -> Opt
             assert_eq!(compare(&node, data_type, op, &value).unwrap(), expected);
         }
     }
-    hostile(&node, data_type);
     Some(node)
 }
 
@@ -230,32 +231,52 @@ pub fn hostile(node: &Node, data_type: &DataType) {
 pub fn integers(rows: usize) -> Vec<Vec<i64>> {
     let mut seed = 42u64;
     let mut next = move || {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (seed >> 20) as i64
     };
     let constant = vec![-7; rows];
     let small = (0..rows).map(|_| next() % 100 - 50).collect();
     let ascending = (0..rows).map(|i| i as i64 * 3 + 1_000_000).collect();
     let outliers = (0..rows)
-        .map(|i| if i % 211 == 5 { next() << 15 } else { next() % 16 })
+        .map(|i| {
+            if i % 211 == 5 {
+                next() << 15
+            } else {
+                next() % 16
+            }
+        })
         .collect();
     let wild = (0..rows).map(|_| next() << 20 ^ next()).collect();
     let extremes = (0..rows)
         .map(|i| [i64::MIN, i64::MAX, 0, -1, 1][i % 5])
         .collect();
     let runs = (0..rows).map(|i| (i / 37 % 11) as i64).collect();
-    let rare = (0..rows).map(|i| if i % 50 == 9 { i as i64 } else { 12 }).collect();
-    let low = (0..rows)
-        .map(|i| if i % 300 == 7 { 0 } else { 1_000_000 + next() % 30 })
+    let rare = (0..rows)
+        .map(|i| if i % 50 == 9 { i as i64 } else { 12 })
         .collect();
-    vec![constant, small, ascending, outliers, wild, extremes, runs, rare, low]
+    let low = (0..rows)
+        .map(|i| {
+            if i % 300 == 7 {
+                0
+            } else {
+                1_000_000 + next() % 30
+            }
+        })
+        .collect();
+    vec![
+        constant, small, ascending, outliers, wild, extremes, runs, rare, low,
+    ]
 }
 
 /// Each shape of integers cut down to each integer type.
 pub fn integer_arrays(rows: usize) -> Vec<ArrayRef> {
     use arrow::datatypes::*;
     fn cut<T: ArrowPrimitiveType>(v: &[i64], f: impl Fn(i64) -> T::Native) -> ArrayRef {
-        Arc::new(PrimitiveArray::<T>::from_iter_values(v.iter().map(|&x| f(x))))
+        Arc::new(PrimitiveArray::<T>::from_iter_values(
+            v.iter().map(|&x| f(x)),
+        ))
     }
     let mut out = Vec::new();
     for v in integers(rows) {
@@ -316,8 +337,7 @@ pub fn binary_arrays(rows: usize) -> Vec<ArrayRef> {
         integers(rows)
             .into_iter()
             .map(|v| {
-                let strings: BinaryArray =
-                    v.iter().map(|&x| Some(f(x).into_bytes())).collect();
+                let strings: BinaryArray = v.iter().map(|&x| Some(f(x).into_bytes())).collect();
                 Arc::new(strings) as ArrayRef
             })
             .collect()

@@ -20,12 +20,7 @@ pub const BLOCK: usize = 1024;
 
 /// An unsigned integer that values are handled as.
 pub trait Word:
-    ArrowNativeType
-    + Ord
-    + Hash
-    + BitAnd<Output = Self>
-    + BitXor<Output = Self>
-    + Not<Output = Self>
+    ArrowNativeType + Ord + Hash + BitAnd<Output = Self> + BitXor<Output = Self> + Not<Output = Self>
 {
     /// Number of bits.
     const BITS: usize;
@@ -263,12 +258,7 @@ pub fn pack_tail<W: Word>(width: usize, input: &[W], reference: W, to: &mut Vec<
 }
 
 /// Unpacks what [`pack_tail`] packed, and adds `reference` to each value.
-pub fn unpack_tail<W: Word>(
-    width: usize,
-    packed: &[u8],
-    reference: W,
-    to: &mut [W],
-) -> Result<()> {
+pub fn unpack_tail<W: Word>(width: usize, packed: &[u8], reference: W, to: &mut [W]) -> Result<()> {
     if width > W::BITS || packed.len() < (to.len() * width).div_ceil(8) {
         return Err(Error::corrupt("packed values are cut off"));
     }
@@ -355,7 +345,9 @@ mod tests {
     fn round_trip<W: Word>() {
         let mut seed = 7u64;
         let values: [W; BLOCK] = std::array::from_fn(|_| {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             W::narrow(seed >> 11)
         });
         for width in 0..=W::BITS {
@@ -365,7 +357,13 @@ mod tests {
             W::pack(width, &cut, reference, &mut packed);
             assert_eq!(packed.len(), 128 * width);
             let mut back = [W::narrow(0); BLOCK];
-            W::unpack(width, &view::<W>(Buffer::from_vec(packed)), reference, &mut back).unwrap();
+            W::unpack(
+                width,
+                &view::<W>(Buffer::from_vec(packed)),
+                reference,
+                &mut back,
+            )
+            .unwrap();
             assert_eq!(back, cut);
 
             let mut packed = Vec::new();

@@ -177,6 +177,9 @@ impl File {
             parts.models += models;
             parts.zones += zones;
             parts.metadata += block;
+            if entry.is_empty() {
+                parts.metadata = parts.metadata.saturating_sub(inline);
+            }
             columns.push(ColumnAnatomy {
                 field: column.field.clone(),
                 role: column.role,

@@ -1,9 +1,11 @@
-//! The last 64 bytes: version, feature flags, where the footer is.
+//! The last 64 bytes: version, feature flags, where the footer is and whether it is compressed.
 //!
 //! ```text
 //!  0      2     4         8                 16           24       32       40      44    48       56    64
-//!  | vers | 0   | own crc | must-understand | may-ignore | footer | length | crc   | 0   | file   | magic |
+//!  | vers | 0   | own crc | must-understand | may-ignore | footer | length | crc   | raw | file   | magic |
 //! ```
+
+use std::borrow::Cow;
 
 use super::segment::checksum;
 use crate::error::{Error, Result};
@@ -16,6 +18,8 @@ pub const END_MAGIC: [u8; 8] = *b"\0\n\r1\x1aLIP";
 pub const POSTSCRIPT_LEN: u64 = 64;
 /// The version that is written, and the newest that is read.
 pub const VERSION: u16 = 1;
+/// Most bytes that a byte of a compressed footer may stand for.
+const FOOTER_GROWTH: usize = 1024;
 /// Must-understand features that this version knows.
 const KNOWN_FEATURES: u64 = 0;
 
@@ -28,6 +32,8 @@ pub struct Postscript {
     pub footer_len: u64,
     /// Its checksum.
     pub footer_checksum: u32,
+    /// Its length before it was compressed with zstd; zero if it was not.
+    pub footer_unpacked: u32,
     /// Length of the file.
     pub file_len: u64,
 }
@@ -36,7 +42,33 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|i| bytes.get(at + i).copied().unwrap_or_default())
 }
 
+/// The stored form of a footer, and its length before if it was compressed.
+pub fn pack_footer(footer: Vec<u8>) -> (Vec<u8>, u32) {
+    let packed = zstd::bulk::compress(&footer, 19)
+        .ok()
+        .filter(|p| p.len() < footer.len() && footer.len() / FOOTER_GROWTH <= p.len());
+    match (packed, u32::try_from(footer.len())) {
+        (Some(packed), Ok(unpacked)) => (packed, unpacked),
+        _ => (footer, 0),
+    }
+}
+
 impl Postscript {
+    /// The footer's message, from its stored bytes.
+    pub fn unpack_footer<'a>(&self, stored: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+        let unpacked = self.footer_unpacked as usize;
+        if unpacked == 0 {
+            return Ok(Cow::Borrowed(stored));
+        }
+        if unpacked / FOOTER_GROWTH > stored.len() {
+            return Err(Error::corrupt("the footer grows out of proportion"));
+        }
+        match zstd::bulk::decompress(stored, unpacked) {
+            Ok(footer) if footer.len() == unpacked => Ok(Cow::Owned(footer)),
+            _ => Err(Error::corrupt("the footer cannot be decompressed")),
+        }
+    }
+
     /// The stored form.
     pub fn to_bytes(self) -> [u8; POSTSCRIPT_LEN as usize] {
         let mut bytes = [0; POSTSCRIPT_LEN as usize];
@@ -44,6 +76,7 @@ impl Postscript {
         bytes[24..32].copy_from_slice(&self.footer_offset.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.footer_len.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.footer_checksum.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.footer_unpacked.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.file_len.to_le_bytes());
         bytes[56..64].copy_from_slice(&END_MAGIC);
         let own = checksum(&bytes);
@@ -83,6 +116,7 @@ impl Postscript {
             footer_offset: u64::from_le_bytes(word(bytes, 24)),
             footer_len: u64::from_le_bytes(word(bytes, 32)),
             footer_checksum: u32::from_le_bytes(word(bytes, 40)),
+            footer_unpacked: u32::from_le_bytes(word(bytes, 44)),
             file_len: u64::from_le_bytes(word(bytes, 48)),
         };
         if postscript.file_len != size {
@@ -108,6 +142,7 @@ mod tests {
         footer_offset: 100,
         footer_len: 36,
         footer_checksum: 7,
+        footer_unpacked: 90,
         file_len: 200,
     };
 

@@ -52,6 +52,9 @@ pub struct DirectoryEntry {
     /// The block's checksum.
     #[prost(fixed32, tag = "5")]
     pub checksum: u32,
+    /// The block itself, if it lies in the footer; then there is no place and checksum.
+    #[prost(bytes = "vec", optional, tag = "6")]
+    pub block: Option<Vec<u8>>,
 }
 
 /// What a column's block says.

@@ -33,32 +33,19 @@ const EXCLUDED: &[(Place, &[&str])] = &[
     // Unsigned, dense and already counted.
     (
         As(Role::Codes),
-        &["dictionary", "zigzag", "sequence", "for", "delta", "planes"],
+        &["dictionary", "scaled", "delta", "bytesplit"],
     ),
     // Each value occurs once.
     (
         As(Role::Unique),
-        &["dictionary", "runend", "rle", "sparse", "constant"],
+        &["dictionary", "runend", "sparse", "constant"],
     ),
     // Ascending: no value comes twice.
-    (As(Role::Sorted), &["dictionary", "runend", "rle", "sparse"]),
-    (
-        Below("zigzag"),
-        &["dictionary", "runend", "rle", "sparse", "for"],
-    ),
-    (
-        Below("delta"),
-        &["dictionary", "runend", "rle", "sequence", "alp"],
-    ),
-    (
-        Below("for"),
-        &["dictionary", "runend", "rle", "delta", "zigzag"],
-    ),
-    (
-        Below("planes"),
-        &["dictionary", "delta", "for", "zigzag", "planes"],
-    ),
-    (Below("front"), &["front", "dictionary"]),
+    (As(Role::Sorted), &["dictionary", "runend", "sparse"]),
+    (Below("delta"), &["dictionary", "scaled"]),
+    (Below("scaled"), &["dictionary"]),
+    (Below("bytesplit"), &["dictionary", "delta", "scaled"]),
+    (Below("front"), &["dictionary"]),
 ];
 
 /// By how much an encoding's size is multiplied before it is compared, for Fast, Balanced and

@@ -110,7 +110,9 @@ impl Encoding for ByteSplit {
                     array.as_primitive::<UInt8Type>().values().inner().clone()
                 }
                 _ => {
-                    let frame = buffers.next().ok_or_else(|| Error::corrupt("a plane is lacking"))?;
+                    let frame = buffers
+                        .next()
+                        .ok_or_else(|| Error::corrupt("a plane is lacking"))?;
                     inflate(&frame.bytes()?, node.rows, context)?
                 }
             });
@@ -133,7 +135,10 @@ impl Encoding for ByteSplit {
             other if words::width(other) == Some(decoded.len()) => {
                 words::array_of(bytes, node.rows, other)
             }
-            other => Err(Error::corrupt(format!("{} planes of {other}", decoded.len()))),
+            other => Err(Error::corrupt(format!(
+                "{} planes of {other}",
+                decoded.len()
+            ))),
         }
     }
 
@@ -145,7 +150,10 @@ impl Encoding for ByteSplit {
 /// The bytes of all values, and how many there are in one.
 fn value_bytes(array: &ArrayRef) -> Option<(Buffer, usize)> {
     if let DataType::FixedSizeBinary(width @ (16 | 32)) = array.data_type() {
-        return Some((Buffer::from(array.as_fixed_size_binary().value_data()), *width as usize));
+        return Some((
+            Buffer::from(array.as_fixed_size_binary().value_data()),
+            *width as usize,
+        ));
     }
     let width = words::width(array.data_type())?;
     let data = array.to_data();

@@ -132,13 +132,18 @@ fn stored_value(node: &Node, data_type: &DataType) -> Result<ArrayRef> {
         _ => node.buffer(0)?.bytes()?.to_vec(),
     };
     node.expect(node.buffers.len().min(1), 0)?;
-    let wrong = || Error::corrupt(format!("constant of {} bytes is no {data_type}", value.len()));
+    let wrong = || {
+        Error::corrupt(format!(
+            "constant of {} bytes is no {data_type}",
+            value.len()
+        ))
+    };
     Ok(match data_type {
         DataType::Boolean if value.len() == 1 => Arc::new(BooleanArray::from(vec![value[0] != 0])),
         DataType::Binary => Arc::new(BinaryArray::from(vec![value.as_slice()])),
-        DataType::FixedSizeBinary(width) if usize::try_from(*width) == Ok(value.len()) => {
-            Arc::new(FixedSizeBinaryArray::try_new_with_len(*width, value.into(), None, 1)?)
-        }
+        DataType::FixedSizeBinary(width) if usize::try_from(*width) == Ok(value.len()) => Arc::new(
+            FixedSizeBinaryArray::try_new_with_len(*width, value.into(), None, 1)?,
+        ),
         other => for_word!(other, W => {
             let bytes = value.as_slice().try_into().map_err(|_| wrong())?;
             words::array(vec![W::from_le_bytes(bytes)], other)?

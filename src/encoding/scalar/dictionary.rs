@@ -67,8 +67,14 @@ impl Encoding for Dictionary {
         let values = compute::take(array, &first, None)?;
         let codes = found.codes.iter().map(|&c| rank[c as usize]);
         let (code_bytes, codes): (u32, ArrayRef) = match order.len() {
-            0..=0x100 => (1, Arc::new(UInt8Array::from_iter_values(codes.map(|c| c as u8)))),
-            0x101..=0x1_0000 => (2, Arc::new(UInt16Array::from_iter_values(codes.map(|c| c as u16)))),
+            0..=0x100 => (
+                1,
+                Arc::new(UInt8Array::from_iter_values(codes.map(|c| c as u8))),
+            ),
+            0x101..=0x1_0000 => (
+                2,
+                Arc::new(UInt16Array::from_iter_values(codes.map(|c| c as u16))),
+            ),
             _ => (4, Arc::new(UInt32Array::from_iter_values(codes))),
         };
         let codes = context.child(ID, &codes, Role::Codes)?;

@@ -85,7 +85,9 @@ impl Encoding for Narrow {
             }
             DataType::FixedSizeBinary(32) => {
                 context.reserve_rows(narrow.len(), 32)?;
-                let wide = narrow.iter().flat_map(|&v| [i128::from(v), i128::from(v >> 63)]);
+                let wide = narrow
+                    .iter()
+                    .flat_map(|&v| [i128::from(v), i128::from(v >> 63)]);
                 (32, little_endian(wide.collect()))
             }
             other => return Err(Error::corrupt(format!("wide integers as {other}"))),

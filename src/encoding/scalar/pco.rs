@@ -233,7 +233,9 @@ fn decompress<T: Number>(node: &Node, pages: Range<usize>, mut out: &mut [T]) ->
         let bytes = node.buffer(1)?.slice(range)?;
         let count = out.len().min(PAGE);
         let (slot, rest) = out.split_at_mut(count);
-        let mut page = chunk.page_decompressor(bytes.as_slice(), count).map_err(wrong)?;
+        let mut page = chunk
+            .page_decompressor(bytes.as_slice(), count)
+            .map_err(wrong)?;
         let progress = page.read(slot).map_err(wrong)?;
         if progress.n_processed != count {
             return Err(Error::corrupt("a page ends early"));
@@ -265,6 +267,9 @@ mod tests {
         let array: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![1, 2, 3]));
         let statistics = Statistics::of(&array);
         assert_eq!(Pco.estimate(&statistics, Profile::Balanced), Verdict::Skip);
-        assert_eq!(Pco.estimate(&statistics, Profile::Archive), Verdict::Measure);
+        assert_eq!(
+            Pco.estimate(&statistics, Profile::Archive),
+            Verdict::Measure
+        );
     }
 }

@@ -114,7 +114,9 @@ impl Encoding for Roaring {
 fn stored(node: &Node, data_type: &DataType) -> Result<(RoaringBitmap, bool)> {
     node.expect(1, 0)?;
     if *data_type != DataType::Boolean {
-        return Err(Error::corrupt(format!("a bitmap for values of {data_type}")));
+        return Err(Error::corrupt(format!(
+            "a bitmap for values of {data_type}"
+        )));
     }
     let usual = node.parse_metadata::<Metadata>()?.usual;
     let bytes = node.buffer(0)?.bytes()?;

@@ -163,7 +163,10 @@ fn stored_ends(node: &Node, context: &DecodeContext<'_>) -> Result<Vec<u32>> {
     let ends = words::of::<u32>(&ends);
     let ascending = ends.first().is_none_or(|&e| e > 0) && ends.windows(2).all(|w| w[0] < w[1]);
     if !ascending || ends.last().map_or(0, |&e| e as usize) != node.rows {
-        return Err(Error::corrupt(format!("runs do not end at row {}", node.rows)));
+        return Err(Error::corrupt(format!(
+            "runs do not end at row {}",
+            node.rows
+        )));
     }
     context.reserve_rows(ends.len(), 2 * size_of::<u32>())?;
     Ok(ends.to_vec())

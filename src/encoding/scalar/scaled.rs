@@ -162,7 +162,11 @@ mod tests {
 
     #[test]
     fn multiples_come_back() {
-        for (base, step) in [(-7i64, 1_000_000i64), (1_700_000_000_000_000, 60), (i64::MIN, 1 << 40)] {
+        for (base, step) in [
+            (-7i64, 1_000_000i64),
+            (1_700_000_000_000_000, 60),
+            (i64::MIN, 1 << 40),
+        ] {
             let values = (0..3000i64).map(|i| base.wrapping_add(i * i % 1009 * step));
             let array: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
             let node = testing::check(&Scaled, &array, Profile::Balanced).unwrap();

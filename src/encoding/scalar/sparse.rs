@@ -63,7 +63,7 @@ impl Encoding for Sparse {
         let rows: ArrayRef = Arc::new(rows);
         let rows = context.child(ID, &rows, Role::Sorted)?;
         let values = context.child(ID, &values, Role::Values)?;
-        let usual = context.child(ID, &usual, Role::Unique)?;
+        let usual = context.child(ID, &usual, Role::Values)?;
         Ok(Some(
             Node::new(ID, array.len())
                 .with_child(rows)

@@ -157,3 +157,41 @@ fn joined(shared: &[u32], rests: &BinaryArray, context: &DecodeContext<'_>) -> R
     let array = BinaryArray::try_new(offsets, Buffer::from_vec(bytes), None)?;
     Ok(Arc::new(array))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::testing;
+
+    fn paths(rows: usize) -> ArrayRef {
+        let path = |i: usize| format!("/usr/share/doc/package-{:04}/file-{}", i / 9, i % 9);
+        Arc::new(BinaryArray::from_iter_values((0..rows).map(path)))
+    }
+
+    #[test]
+    fn sorted_text_keeps_the_laws_and_shrinks() {
+        for rows in [20, RESTART, RESTART + 1, 3000] {
+            let array = paths(rows);
+            let node = testing::check(&Front, &array, Profile::Balanced).unwrap();
+            let rests = node.children[1].buffers[0].len();
+            assert!(rests * 4 < array.as_binary::<i32>().values().len() as u64);
+        }
+    }
+
+    #[test]
+    fn text_without_common_beginnings_is_declined() {
+        let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(
+            (0..500u32).map(|i| i.wrapping_mul(0x9E37_79B9).to_le_bytes()),
+        ));
+        assert!(testing::encode(&Front, &array, Profile::Balanced).is_none());
+    }
+
+    #[test]
+    fn text_that_would_unfold_beyond_the_budget_is_refused() {
+        let long = "x".repeat(1 << 16);
+        let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(vec![long; 100_000 / 16]));
+        let node = testing::encode(&Front, &array, Profile::Balanced).unwrap();
+        assert!(testing::decode(&node, &DataType::Binary, &Selection::all()).is_err());
+        assert!(testing::decode(&node, &DataType::Binary, &Selection::range(0..3)).is_ok());
+    }
+}

@@ -291,3 +291,98 @@ fn check_escapes(codes: &[u8]) -> Result<()> {
         _ => Err(Error::corrupt("symbols that end in an escape")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::testing::{BUDGET, PlainChildren};
+    use crate::encoding::{Models, NoParents, NodeBuffer, Registry};
+
+    fn encode(array: &ArrayRef, models: &mut Models) -> Node {
+        let registry = Registry::standard();
+        let profile = Profile::Balanced;
+        let mut context = EncodeContext::new(&PlainChildren, registry, models, &[], profile);
+        Fsst.encode(array, &mut context).unwrap().unwrap()
+    }
+
+    fn decode(node: &Node, models: &Models, selection: &Selection) -> Result<ArrayRef> {
+        DecodeContext::new(Registry::standard(), models, &NoParents, BUDGET).decode(
+            node,
+            &DataType::Binary,
+            selection,
+        )
+    }
+
+    fn urls(rows: usize, host: &str) -> ArrayRef {
+        let url = |i: usize| {
+            format!(
+                "https://{host}/item?id={}&page={}\u{fffd}",
+                i * 7919,
+                i % 13
+            )
+        };
+        Arc::new(BinaryArray::from_iter_values((0..rows).map(url)))
+    }
+
+    #[test]
+    fn selections_of_text_come_back() {
+        let array = urls(5000, "www.example.com").slice(7, 4000);
+        let mut models = Models::default();
+        let node = encode(&array, &mut models);
+        assert!(node.buffers[0].len() * 2 < array.as_binary::<i32>().values().len() as u64);
+        let far: Vec<u32> = (0..4000).step_by(333).collect();
+        for selection in [
+            Selection::all(),
+            Selection::range(0..0),
+            Selection::range(1234..1300),
+            Selection::indices(far).unwrap(),
+        ] {
+            let got = decode(&node, &models, &selection).unwrap();
+            assert_eq!(&got, &selection.take(&array).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_table_is_shared_until_the_text_changes() {
+        let mut models = Models::default();
+        let first = encode(&urls(5000, "www.example.com"), &mut models);
+        let second = encode(&urls(4000, "www.example.com"), &mut models);
+        assert_eq!((first.model, second.model), (Some(0), Some(0)));
+        let other: ArrayRef = Arc::new(BinaryArray::from_iter_values(
+            (0..5000).map(|i| format!("Lorem ipsum {} dolor sit amet {}", i % 17, i)),
+        ));
+        let third = encode(&other, &mut models);
+        assert_eq!(third.model, Some(1));
+        assert_eq!(&decode(&third, &models, &Selection::all()).unwrap(), &other);
+    }
+
+    #[test]
+    fn damaged_tables_and_codes_give_errors_or_text() {
+        let array = urls(300, "example.org");
+        let mut models = Models::default();
+        let node = encode(&array, &mut models);
+        let bytes = models.get(0).unwrap().bytes().to_vec();
+        for at in 0..bytes.len() {
+            for bad in [0, 1, 9, 0xff, bytes[at] ^ 1] {
+                let mut bytes = bytes.clone();
+                bytes[at] = bad;
+                let mut models = Models::default();
+                models.push(Arc::new(Model::new(KIND, bytes)));
+                let _ = decode(&node, &models, &Selection::all());
+            }
+            let mut models = Models::default();
+            models.push(Arc::new(Model::new(KIND, bytes[..at].to_vec())));
+            assert!(decode(&node, &models, &Selection::all()).is_err());
+        }
+        let codes = node.buffers[0].bytes().unwrap().to_vec();
+        for at in 0..codes.len() {
+            for bad in [0, 0xfe, 0xff] {
+                let mut codes = codes.clone();
+                codes[at] = bad;
+                let mut node = node.clone();
+                node.buffers[0] = NodeBuffer::whole(codes);
+                let _ = decode(&node, &models, &Selection::all());
+            }
+        }
+    }
+}

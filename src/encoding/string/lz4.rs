@@ -77,3 +77,40 @@ impl Codec for Compressing {
         Ok(lz4_flex::block::compress(raw))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::testing;
+
+    #[test]
+    fn values_of_every_type_keep_the_laws_in_blocks() {
+        let encodings: [&dyn Encoding; 2] = [&Lz4, &crate::encoding::string::zstd::Zstd];
+        let mut arrays = testing::binary_arrays(3000);
+        arrays.extend(testing::boolean_arrays(3000));
+        arrays.extend(testing::float_arrays(2000));
+        arrays.extend(testing::fixed_arrays(2000, 5));
+        let mut packed = 0;
+        for array in &arrays {
+            for encoding in encodings {
+                packed += usize::from(testing::check(encoding, array, Profile::Fast).is_some());
+            }
+        }
+        assert!(packed > arrays.len());
+    }
+
+    #[test]
+    fn a_row_reads_its_own_block_only() {
+        let array = &testing::integer_arrays(100_000)[3];
+        for encoding in [&Lz4 as &dyn Encoding, &crate::encoding::string::zstd::Zstd] {
+            let Some(node) = testing::encode(encoding, array, Profile::Fast) else {
+                continue;
+            };
+            let Reads::Parts { buffers, .. } = encoding.reads(&node, &Selection::range(7..8))
+            else {
+                panic!("all of it");
+            };
+            assert!(buffers[0].1.end < node.buffers[0].len());
+        }
+    }
+}

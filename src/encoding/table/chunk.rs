@@ -1,7 +1,7 @@
 //! A chunk of a conditioned column, from values to its three parts and back.
 
 use super::model::ContextModel;
-use super::rows::{Keys, predict};
+use super::rows::{DENSE_MEMORY, Keys, predict};
 use super::spec::{
     BUCKETS, Form, Prediction, Variable, bucket, bucket_bits, is_exception, unbucket,
 };
@@ -165,6 +165,19 @@ fn value_of(model: &ContextModel, symbol: u32, raw: u64, expected: i64) -> i64 {
     }
 }
 
+/// Bytes a row that [`decode`] may allocate: symbols, values, and the larger of what is known
+/// before the symbols and what is needed after them.
+pub fn row_memory(model: &ContextModel) -> usize {
+    let after = match model.spec.form {
+        Form::Residual {
+            prediction: Prediction::Last(_),
+            ..
+        } => DENSE_MEMORY,
+        _ => 8,
+    };
+    4 + 8 + walk::row_memory(model).max(after)
+}
+
 /// Decodes a chunk.
 pub fn decode(
     model: &ContextModel,
@@ -176,6 +189,7 @@ pub fn decode(
 ) -> Result<Vec<i64>> {
     let known = walk::contexts(model, parents);
     let symbols = walk::symbols(model, &known, stream, rows)?;
+    drop(known);
     let mut values = restore(model, &symbols, raw, parents)?;
     apply_patches(patches.0, patches.1, &mut values)?;
     Ok(values)

@@ -21,10 +21,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type};
 
-use super::chunk::{decode, encode};
+use super::chunk::{decode, encode, row_memory};
 use super::model::{ContextModel, KIND};
-use super::rows::dense_memory;
-use super::walk::ROW_MEMORY;
 use crate::encoding::{Access, DecodeContext, EncodeContext, Encoding, Node, Selection};
 use crate::error::{Error, Result};
 
@@ -130,9 +128,7 @@ impl Encoding for Context {
         let model = context
             .model(node)?
             .parsed(KIND, |bytes| ContextModel::parse(bytes))?;
-        let variables = model.spec.variables.len();
-        context.reserve_rows(node.rows, 16 + variables * ROW_MEMORY)?;
-        context.reserve(dense_memory(node.rows) as u64)?;
+        context.reserve_rows(node.rows, row_memory(&model))?;
         let mut arrays = Vec::with_capacity(model.parents);
         for i in 0..model.parents {
             let parent = context.parent(node, i, &Selection::all())?;
@@ -148,5 +144,82 @@ impl Encoding for Context {
         let patches = (patches, metadata.patches);
         let values = decode(&model, node.rows, &parents, stream, raw, patches)?;
         Ok(Arc::new(Int64Array::new(values.into(), None)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::{Input, LATENT, Options, plan};
+    use super::*;
+    use crate::encoding::testing::PlainChildren;
+    use crate::encoding::{Models, Profile, Registry};
+
+    fn columns() -> Vec<Vec<i64>> {
+        let a: Vec<i64> = (0..3000).map(|i| i * 7919 % 104_729 % 17).collect();
+        let b = a
+            .iter()
+            .map(|v| if v % 5 == 0 { i64::MIN } else { v * 100 });
+        let c = a.iter().enumerate().map(|(i, v)| v * 1000 + i as i64 % 7);
+        vec![a.clone(), b.collect(), c.collect()]
+    }
+
+    #[test]
+    fn planned_columns_come_back_through_the_encoding() {
+        let columns = columns();
+        let inputs: Vec<Input<'_>> = columns
+            .iter()
+            .map(|values| Input {
+                values,
+                numeric: true,
+                scale: 0,
+            })
+            .collect();
+        let options = Options {
+            latent: false,
+            ..Options::default()
+        };
+        let plan = plan(&inputs, &options);
+        let mut conditioned = 0;
+        for (i, column) in plan.columns.iter().enumerate() {
+            let Some(model) = plan.train(i, &inputs, None) else {
+                continue;
+            };
+            assert!(!column.parents.contains(&LATENT));
+            let array = |p: usize| Arc::new(Int64Array::from(columns[p].clone())) as ArrayRef;
+            let parents: Vec<ArrayRef> = column.parents.iter().map(|&p| array(p)).collect();
+            let mut models = Models::default();
+            models.push(Arc::new(model));
+            let registry = Registry::standard();
+            let mut context = EncodeContext::new(
+                &PlainChildren,
+                registry,
+                &mut models,
+                &parents,
+                Profile::Archive,
+            );
+            let node = Context.encode(&array(i), &mut context).unwrap().unwrap();
+            let parents = parents.as_slice();
+            let budget = 64 * 3000 + (1 << 20);
+            let context = DecodeContext::new(registry, &models, &parents, budget);
+            let back = context.decode_all(&node, &DataType::Int64).unwrap();
+            assert_eq!(&back, &array(i));
+            let some = Selection::indices(vec![0, 5, 2999]).unwrap();
+            let taken = context.decode(&node, &DataType::Int64, &some).unwrap();
+            assert_eq!(&taken, &some.take(&array(i)).unwrap());
+            let none = DecodeContext::new(registry, &models, &crate::encoding::NoParents, budget);
+            assert_eq!(
+                none.decode_all(&node, &DataType::Int64).is_ok(),
+                parents.is_empty()
+            );
+            conditioned += usize::from(!parents.is_empty());
+        }
+        assert!(conditioned > 0);
+    }
+
+    #[test]
+    fn without_a_model_it_declines() {
+        let array: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let node = crate::encoding::testing::encode(&Context, &array, Profile::Archive);
+        assert!(node.is_none());
     }
 }

@@ -3,6 +3,9 @@
 use super::spec::is_exception;
 use crate::error::{Error, Result};
 
+/// Level of zstd at which shapes are compared.
+pub const QUICK: i32 = 3;
+
 /// How integers become bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -25,6 +28,15 @@ fn divisor(a: u64, b: u64) -> u64 {
         0 => a,
         _ => divisor(b, a % b),
     }
+}
+
+/// What divides the differences of all values.
+pub fn step(values: &[i64]) -> u64 {
+    let base = values.first().copied().unwrap_or(0);
+    values.iter().fold(0, |g, v| match g {
+        1 => 1,
+        _ => divisor(v.abs_diff(base), g),
+    })
 }
 
 /// Codes of the values, and the part of the shape that they need.
@@ -142,7 +154,9 @@ pub fn compress(values: &[i64], level: i32) -> Result<Option<(Shape, Vec<u8>)>> 
     let Some((codes, plain)) = codes(values) else {
         return Ok(None);
     };
-    let io = |e| Error::io("zstd", e);
+    let pressed = |packed: &[u8], level| {
+        zstd::bulk::compress(packed, level).map_err(|e| Error::io("zstd", e))
+    };
     let mut tried = Vec::new();
     for (delta, planes) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut shape = Shape {
@@ -151,29 +165,33 @@ pub fn compress(values: &[i64], level: i32) -> Result<Option<(Shape, Vec<u8>)>> 
             ..plain
         };
         let packed = pack(&codes, &mut shape);
-        if planes && shape.width == 1 {
-            continue;
+        if !planes || shape.width > 1 {
+            tried.push((pressed(&packed, QUICK)?, shape, packed));
         }
-        let quick = zstd::bulk::compress(&packed, 3).map_err(io)?.len();
-        tried.push((quick, shape, packed));
     }
-    tried.sort_by_key(|(quick, ..)| *quick);
-    let limit = tried.first().map_or(0, |(quick, ..)| quick + quick / 8);
+    tried.sort_by_key(|(quick, ..)| quick.len());
+    let limit = tried.first().map_or(0, |(quick, ..)| quick.len() * 9 / 8);
     let mut best: Option<(Shape, Vec<u8>)> = None;
     for (quick, shape, packed) in tried {
-        if quick <= limit {
-            let bytes = zstd::bulk::compress(&packed, level).map_err(io)?;
-            if best.as_ref().is_none_or(|(_, b)| bytes.len() < b.len()) {
-                best = Some((shape, bytes));
-            }
+        if quick.len() > limit {
+            continue;
+        }
+        let bytes = match level <= QUICK {
+            true => quick,
+            false => pressed(&packed, level)?,
+        };
+        if best.as_ref().is_none_or(|(_, b)| bytes.len() < b.len()) {
+            best = Some((shape, bytes));
         }
     }
     Ok(best)
 }
 
-/// Size of the best shape at a fast level.
-pub fn quick_size(values: &[i64]) -> Option<usize> {
-    compress(values, 3).ok().flatten().map(|(_, b)| b.len())
+/// Size of the values in Pcodec's form, the best of the ordinary ones for most numbers.
+pub fn pco_size(values: &[i64]) -> Option<usize> {
+    let config = pco::ChunkConfig::default();
+    let bytes = pco::standalone::simple_compress(values, &config);
+    bytes.ok().map(|b| b.len())
 }
 
 #[cfg(test)]

@@ -427,7 +427,7 @@ impl ContextModel {
     /// symbols are all in range.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         // A list of consecutive values takes next to no bytes, so there is a fixed part.
-        let mut budget = Budget((4 << 20) + bytes.len().saturating_mul(4096));
+        let mut budget = Budget((4 << 20) + bytes.len().saturating_mul(1024));
         let stored = Stored::parse(bytes, &mut budget)?;
         let mut model = Self {
             parents: stored

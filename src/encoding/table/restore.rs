@@ -13,6 +13,10 @@
 //! Parents: as many integer columns as the form takes, without nulls. An exception or null stands
 //! in the first; the others are not looked at in that row.
 //!
+//! A column on which no other is conditioned needs no hidden column: if it has a model of
+//! `pilaster.context.v1` of its own, the integers are a child, coded by that (and if they *are* the
+//! values, the child is all).
+//!
 //! Encoding restores the chunk from its parents and compares bit for bit; if anything differs it
 //! declines, so that losslessness never rests on the typing that made the integers.
 
@@ -29,10 +33,13 @@ use crate::encoding::{
 use crate::error::Result;
 
 mod assemble;
+pub mod invert;
 pub mod model;
+pub mod parts;
 pub mod text;
 pub mod values;
 
+use super::model as table_model;
 use assemble::{Prepared, integers, is_integers};
 use model::{Form, KIND};
 
@@ -68,6 +75,9 @@ impl Encoding for Restore {
         let Ok(prepared) = model.parsed(KIND, Prepared::parse) else {
             return Ok(None);
         };
+        if context.models.latest(table_model::KIND).is_some() {
+            return in_place(array, &prepared, index, context);
+        }
         let count = prepared.rule.integers();
         let fits = context.parents.len() >= count && self.accepts(array.data_type());
         let parents = context.parents.iter().take(count);
@@ -75,17 +85,13 @@ impl Encoding for Restore {
             return Ok(None);
         }
         let parents: Vec<ArrayRef> = parents.cloned().collect();
-        // What is restored is as large as what is at hand already.
-        let check = DecodeContext::new(context.registry, context.models, &NoParents, u64::MAX);
-        match prepared.restore(&parents, array.len(), array.data_type(), &check) {
-            Ok(restored) if restored.to_data() == array.to_data() => {
-                let mut node = Node::new(ID, array.len());
-                node.model = Some(index);
-                node.parents = (0..count as u32).collect();
-                Ok(Some(node))
-            }
-            _ => Ok(None),
+        if !gives(&prepared, &parents, array, context) {
+            return Ok(None);
         }
+        let mut node = Node::new(ID, array.len());
+        node.model = Some(index);
+        node.parents = (0..count as u32).collect();
+        Ok(Some(node))
     }
 
     fn decode(
@@ -139,22 +145,67 @@ impl Encoding for Restore {
         Ok(BooleanArray::new(bits, nulls))
     }
 
-    fn reads(&self, _: &Node, _: &Selection) -> Reads {
+    fn reads(&self, node: &Node, selection: &Selection) -> Reads {
         Reads::Parts {
             buffers: Vec::new(),
-            children: Vec::new(),
+            children: vec![Some(selection.clone()); node.children.len()],
         }
     }
 }
 
-/// The model and the selected rows of the parents.
+/// Whether integers give an array bit for bit.
+fn gives(
+    prepared: &Prepared,
+    integers: &[ArrayRef],
+    array: &ArrayRef,
+    context: &EncodeContext<'_>,
+) -> bool {
+    // What is restored is as large as what is at hand already.
+    let check = DecodeContext::new(context.registry, context.models, &NoParents, u64::MAX);
+    let restored = prepared.restore(integers, array.len(), array.data_type(), &check);
+    restored.is_ok_and(|restored| restored.to_data() == array.to_data())
+}
+
+/// Encodes the integers as a child.
+fn in_place(
+    array: &ArrayRef,
+    prepared: &Prepared,
+    model: u32,
+    context: &mut EncodeContext<'_>,
+) -> Result<Option<Node>> {
+    let Some(integers) = invert::integers(&prepared.rule, array) else {
+        return Ok(None);
+    };
+    let integers: ArrayRef = Arc::new(integers);
+    if !gives(prepared, std::slice::from_ref(&integers), array, context) {
+        return Ok(None);
+    }
+    let codec = Arc::clone(context.registry.get(super::context::ID)?);
+    let Some(child) = codec.encode(&integers, context)? else {
+        return Ok(None);
+    };
+    if *array.data_type() == DataType::Int64 && integers.to_data() == array.to_data() {
+        return Ok(Some(child));
+    }
+    let mut node = Node::new(ID, array.len()).with_child(child);
+    node.model = Some(model);
+    Ok(Some(node))
+}
+
+/// The model and the integers of the selected rows.
 fn opened(
     node: &Node,
     selection: &Selection,
     context: &DecodeContext<'_>,
 ) -> Result<(Arc<Prepared>, Vec<ArrayRef>)> {
-    node.expect(0, 0)?;
     let prepared = context.model(node)?.parsed(KIND, Prepared::parse)?;
+    if prepared.rule.integers() == 1 && node.children.len() == 1 {
+        node.expect(0, 1)?;
+        let child = node.child_of(0, node.rows)?;
+        let integers = context.decode(child, &DataType::Int64, selection)?;
+        return Ok((prepared, vec![integers]));
+    }
+    node.expect(0, 0)?;
     let parents = (0..prepared.rule.integers())
         .map(|i| context.parent(node, i, selection))
         .collect::<Result<Vec<_>>>()?;

@@ -18,11 +18,8 @@ pub struct Dense {
     pub count: usize,
 }
 
-/// Bytes that [`dense`] may allocate for `rows` rows.
-pub fn dense_memory(rows: usize) -> usize {
-    // The numbers, a hash table, or values spread over four numbers a row.
-    rows.saturating_mul(4 + 16 + 32) + 4096
-}
+/// Bytes a row that [`dense`], and an array of 8 bytes a number, may take.
+pub const DENSE_MEMORY: usize = 4 + 12 + 8 + 8;
 
 /// Numbers the distinct values.
 pub fn dense(values: &[i64]) -> Dense {
@@ -41,7 +38,7 @@ pub fn dense(values: &[i64]) -> Dense {
         true => most.abs_diff(least).saturating_add(1),
         false => 0,
     };
-    if span.saturating_add(exception as u64) <= 4 * values.len() as u64 + 1024 {
+    if span.saturating_add(exception as u64) <= values.len() as u64 + 1024 {
         let ids = values.iter().map(|&v| match is_exception(v) {
             true => v.wrapping_sub(i64::MIN) as u32,
             false => exception as u32 + v.wrapping_sub(least) as u32,
@@ -52,7 +49,7 @@ pub fn dense(values: &[i64]) -> Dense {
         };
     }
     // Open addressing; a slot holds the number of a value plus one.
-    let bits = usize::BITS - (2 * values.len()).leading_zeros();
+    let bits = usize::BITS - (values.len() + values.len() / 2).leading_zeros();
     let mask = (1usize << bits) - 1;
     let mut slots = vec![0u32; mask + 1];
     let mut distinct: Vec<i64> = Vec::new();

@@ -5,7 +5,7 @@
 //! looked up first and the four states run side by side.
 
 use super::model::ContextModel;
-use super::rows::{Dense, changed, coarse, dense};
+use super::rows::{DENSE_MEMORY, Dense, changed, coarse, dense};
 use super::spec::{MAX_VARIABLES, Variable};
 use crate::encoding::entropy::rans::Decoder;
 use crate::error::{Error, Result};
@@ -24,8 +24,15 @@ pub struct Contexts {
     pub last: Option<Dense>,
 }
 
-/// Bytes that [`contexts`] and [`symbols`] may allocate a row and variable.
-pub const ROW_MEMORY: usize = 64;
+/// Bytes a row that [`contexts`] and [`symbols`] may allocate beside the symbols.
+pub fn row_memory(model: &ContextModel) -> usize {
+    let of = |v: &Variable| match v {
+        Variable::Previous => 0,
+        Variable::Last(_) => DENSE_MEMORY,
+        _ => 4,
+    };
+    8 + model.spec.variables.iter().map(of).sum::<usize>()
+}
 
 /// Looks up what depends on parents alone.
 pub fn contexts(model: &ContextModel, parents: &[&[i64]]) -> Contexts {

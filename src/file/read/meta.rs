@@ -27,9 +27,10 @@ pub struct DirectoryEntry {
     pub name: String,
     /// What it is to readers.
     pub role: ColumnRole,
-    /// Its block in the file.
+    /// Its block in the file; empty if that lies in the footer.
     pub block: Range<u64>,
     checksum: u32,
+    inside: Option<Vec<u8>>,
 }
 
 /// A file that was opened: its directory, and those column blocks that somebody needed.
@@ -93,7 +94,7 @@ impl FileMeta {
         let blocks: u64 = self
             .directory
             .iter()
-            .map(|e| e.block.end - e.block.start)
+            .map(|e| e.block.end - e.block.start + e.inside.as_ref().map_or(0, Vec::len) as u64)
             .sum();
         (self.footer_len + blocks) as usize * 4 + 4096
     }
@@ -172,11 +173,19 @@ impl FileMeta {
                 continue;
             }
             if self.blocks[index].get().is_none() {
-                let Some(bytes) = pool.get(&entry.block) else {
-                    missing.push(entry.block.clone());
-                    continue;
+                let fetched;
+                let bytes = match &entry.inside {
+                    Some(block) => block.as_slice(),
+                    None => {
+                        let Some(bytes) = pool.get(&entry.block) else {
+                            missing.push(entry.block.clone());
+                            continue;
+                        };
+                        fetched = bytes;
+                        fetched.as_slice()
+                    }
                 };
-                let column = self.parse_block(index, entry, &bytes).map_err(|e| {
+                let column = self.parse_block(index, entry, bytes).map_err(|e| {
                     self.locate(e.in_part("column block", entry.block.start), Some(index))
                 })?;
                 let _ = self.blocks[index].set(Arc::new(column));
@@ -192,7 +201,8 @@ impl FileMeta {
         entry: &DirectoryEntry,
         bytes: &[u8],
     ) -> Result<ColumnMeta> {
-        if checksum(bytes) != entry.checksum {
+        // A block in the footer is covered by the footer's checksum.
+        if entry.inside.is_none() && checksum(bytes) != entry.checksum {
             return Err(Error::corrupt(
                 "the block is damaged (its checksum differs)",
             ));
@@ -324,7 +334,7 @@ fn footer_to_meta(name: &str, postscript: &Postscript, bytes: &[u8]) -> Result<F
             "the footer is damaged (its checksum differs)",
         ));
     }
-    let footer = proto::Footer::decode(bytes)
+    let footer = proto::Footer::decode(postscript.unpack_footer(bytes)?.as_ref())
         .map_err(|e| Error::corrupt(format!("the footer cannot be parsed: {e}")))?;
     if footer.zone_rows == 0 {
         return Err(Error::corrupt("zones of no rows"));
@@ -345,6 +355,7 @@ fn footer_to_meta(name: &str, postscript: &Postscript, bytes: &[u8]) -> Result<F
                     role,
                     block: c.offset..end,
                     checksum: c.checksum,
+                    inside: c.block.clone(),
                 }),
                 _ => Err(Error::corrupt(format!(
                     "the block of column '{}' lies outside the file",

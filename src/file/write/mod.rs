@@ -20,7 +20,7 @@ use prost::Message;
 use self::column::{CHUNK_ROWS, ColumnWriter, EncodedChunk, SegmentSink, decoded_bytes};
 pub use self::sink::{AtomicFile, Sink};
 use super::layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
-use super::postscript::{Postscript, START_MAGIC};
+use super::postscript::{Postscript, START_MAGIC, pack_footer};
 use super::segment::{SEGMENT_ALIGN, checksum};
 use super::shape::EncodingTable;
 use super::{proto, types};
@@ -32,6 +32,9 @@ use crate::error::{Error, Result};
 pub const ZONE_ROWS: usize = 8192;
 /// A section is encoded when it has this many bytes in Arrow's layout.
 const SECTION_BYTES: u64 = 48 << 20;
+/// Column blocks that together are not larger lie in the footer, so that they are compressed with
+/// it; what is opened often is small, and then read at once anyway.
+const FOOTER_BLOCKS: usize = 256 << 10;
 /// And never later than with this many rows.
 const SECTION_ROWS: usize = 1 << 20;
 
@@ -355,7 +358,13 @@ impl<S: Sink> Writer<S> {
             let block = column.finish(index as u32, &mut self.table, &mut self.out)?;
             blocks.push((name, role, block.encode_to_vec()));
         }
+        let small = blocks.iter().map(|(_, _, b)| b.len()).sum::<usize>() <= FOOTER_BLOCKS;
         for (name, role, block) in blocks {
+            let (mut place, mut inside) = ((0, 0, 0), None);
+            match small {
+                true => inside = Some(block),
+                false => place = (self.out.append(&block)?, block.len(), checksum(&block)),
+            }
             directory.push(proto::DirectoryEntry {
                 name,
                 role: match role {
@@ -363,9 +372,10 @@ impl<S: Sink> Writer<S> {
                     ColumnRole::Hidden => 1,
                     ColumnRole::Derived => 2,
                 },
-                offset: self.out.append(&block)?,
-                length: block.len() as u64,
-                checksum: checksum(&block),
+                offset: place.0,
+                length: place.1 as u64,
+                checksum: place.2,
+                block: inside,
             });
         }
         let mut user: Vec<proto::Pair> = vec![proto::Pair {
@@ -387,11 +397,13 @@ impl<S: Sink> Writer<S> {
             user_metadata: user,
         }
         .encode_to_vec();
+        let (footer, footer_unpacked) = pack_footer(footer);
         let footer_offset = self.out.append(&footer)?;
         let postscript = Postscript {
             footer_offset,
             footer_len: footer.len() as u64,
             footer_checksum: checksum(&footer),
+            footer_unpacked,
             file_len: self.out.at + super::postscript::POSTSCRIPT_LEN,
         };
         self.out.append(&postscript.to_bytes())?;

@@ -105,7 +105,12 @@ pub fn import(
     }
     let columns = schema.fields().len();
     let layout: Option<Box<dyn Layout>> = match options.profile {
-        Profile::Archive => Some(Box::new(ArchiveLayout::default())),
+        Profile::Archive => {
+            let asked = options.specs.iter().map(|(pattern, _)| pattern.clone());
+            Some(Box::new(
+                ArchiveLayout::default().with_given(asked.collect()),
+            ))
+        }
         _ => None,
     };
     let write = WriteOptions {

@@ -1,8 +1,9 @@
 //! The layout of cold tables: columns coded across columns.
 //!
-//! Each column that pays for it is split in two: a *hidden* column of integers, which its codec may
-//! condition on the integers of other columns, and the shown column, *derived* from it without bytes
-//! of its own. One more hidden column may hold a class of each row. All other columns are stored as
+//! Each column that pays for it is coded as integers, conditioned on the integers of other columns.
+//! If others are conditioned on it in turn, it is split in two: a *hidden* column of integers, and
+//! the shown column, *derived* from it without bytes of its own; if not, it holds its integers
+//! itself. One more hidden column may hold a class of each row. All other columns are stored as
 //! given.
 //!
 //! What is hidden, and what is a parent of what, is decided once from the first section; models
@@ -19,29 +20,30 @@ use arrow::record_batch::RecordBatch;
 use super::typing::{Typed, type_column, type_like};
 use crate::encoding::context::{ChildEncoder, Role};
 use crate::encoding::planner::Planner;
-use crate::encoding::table::plan::{Choice, Input, LATENT, Options, Plan, plan};
-use crate::encoding::table::restore;
-use crate::encoding::{EncodeContext, Models, Profile, Registry};
+use crate::encoding::table::plan::{Choice, ColumnPlan, Input, LATENT, Options, Plan, plan};
+use crate::encoding::table::{context, planes, restore};
+use crate::encoding::{EncodeContext, Model, Models, Profile, Registry};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
-
-/// Key of a hidden column's metadata that tells the bytes which each of its parents saves,
-/// separated by commas, in order of the parents.
-pub const SAVED: &str = "pilaster.saved";
+use crate::file::write::glob;
 
 /// Name of the hidden column of row classes.
 const LATENT_NAME: &str = "$latent";
 
 /// Bytes that a second column with its model and chunk directory costs a file.
 const SPLIT_BYTES: f64 = 128.0;
+/// Bytes that two models in place of what the ordinary planner makes cost.
+const IN_PLACE_BYTES: f64 = 32.0;
 /// Rows that are encoded to learn what the ordinary planner makes of a column.
 const TRIAL_ROWS: usize = 65_536;
 
 /// What was decided for one column of integers.
 #[derive(Debug, Clone)]
-pub struct HiddenReport {
-    /// Name of the hidden column.
+pub struct CodedReport {
+    /// Name of the column that holds it.
     pub name: String,
+    /// Whether that is a hidden column.
+    pub hidden: bool,
     /// How it is stored.
     pub choice: Choice,
     /// Its parents, and the bytes that each saves by estimate.
@@ -53,12 +55,21 @@ pub struct HiddenReport {
 /// What was decided for a table.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Hidden columns in order.
-    pub hidden: Vec<HiddenReport>,
-    /// Names of the columns that are derived from hidden ones.
-    pub derived: Vec<String>,
+    /// Columns of integers, parents before their children.
+    pub coded: Vec<CodedReport>,
     /// Names of the columns that are stored as given.
     pub given: Vec<String>,
+}
+
+/// How a column of the user is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As given.
+    Given,
+    /// As integers of its own.
+    InPlace,
+    /// As hidden columns of integers, from which it is derived.
+    Split,
 }
 
 /// See the module.
@@ -66,6 +77,8 @@ pub struct Report {
 pub struct ArchiveLayout {
     profile: Profile,
     options: Options,
+    /// Names or globs of columns that are stored as given.
+    given: Vec<String>,
     decided: Option<Decided>,
     report: Report,
 }
@@ -76,13 +89,13 @@ struct Decided {
     plan: Plan,
     /// The user's column and the part of it that each input of the plan is.
     inputs: Vec<(usize, usize)>,
-    /// Hidden columns in order: an input each, or the latent.
+    /// Hidden columns in order: an input each, or [`LATENT`].
     hidden: Vec<usize>,
     /// The typing of each derived column; its integers are those of the first section until that is
     /// written, then empty.
     typed: Vec<Option<Typed>>,
-    /// Whether a column is derived; others are given, though they may be inputs.
-    derived: Vec<bool>,
+    /// How each column is stored; given ones may be inputs, but are nobody's parents.
+    forms: Vec<Form>,
     /// The first section's arrays, to know them again.
     first: Option<RecordBatch>,
 }
@@ -99,9 +112,16 @@ impl ArchiveLayout {
         Self {
             profile,
             options,
+            given: Vec::new(),
             decided: None,
             report: Report::default(),
         }
+    }
+
+    /// The same, with columns of these names (or globs) stored as given: those that a user wants
+    /// encoded in a certain way.
+    pub fn with_given(self, given: Vec<String>) -> Self {
+        Self { given, ..self }
     }
 
     /// What was decided; empty until the columns are.
@@ -110,7 +130,7 @@ impl ArchiveLayout {
     }
 
     /// Size of a column as the ordinary planner stores it.
-    fn given_bytes(&self, array: &ArrayRef) -> Result<f64> {
+    fn planned_bytes(&self, array: &ArrayRef) -> Result<f64> {
         let rows = array.len().min(TRIAL_ROWS);
         let sample = array.slice(0, rows);
         let mut models = Models::default();
@@ -123,58 +143,74 @@ impl ArchiveLayout {
         Ok(bytes as f64 * array.len() as f64 / rows.max(1) as f64)
     }
 
-    /// Which columns of the user are better stored as given. Only columns that nobody is
-    /// conditioned on can be, so children are asked before their parents.
+    /// How each column of the user is stored: one that nobody is conditioned on as given, if that is
+    /// smaller. Then its parents have a child less, so children are asked first.
     fn choose(
         &self,
         batch: &RecordBatch,
         plan: &Plan,
         inputs: &[(usize, usize)],
         typed: &[Option<Typed>],
-    ) -> Result<Vec<bool>> {
-        let mut derived: Vec<bool> = typed.iter().map(Option::is_some).collect();
+    ) -> Result<Vec<Form>> {
+        let mut forms: Vec<Form> = typed
+            .iter()
+            .map(|t| {
+                if t.is_some() {
+                    Form::Split
+                } else {
+                    Form::Given
+                }
+            })
+            .collect();
         let mut children = vec![0usize; inputs.len()];
-        for column in &plan.columns {
+        let mut parts: Vec<Vec<usize>> = vec![Vec::new(); typed.len()];
+        for (i, column) in plan.columns.iter().enumerate() {
+            parts[inputs[i].0].push(i);
             for &parent in column.parents.iter().filter(|&&p| p != LATENT) {
                 children[parent] += 1;
             }
         }
-        let of = |column: usize| (0..inputs.len()).filter(move |&i| inputs[i].0 == column);
+        let mut asked = vec![0usize; typed.len()];
         for &input in plan.order.iter().rev() {
             let column = inputs[input].0;
-            let needed = of(column).any(|i| children[i] > 0);
-            let Some(typing) = typed[column]
-                .as_ref()
-                .filter(|_| derived[column] && !needed)
-            else {
+            let Some(typing) = typed[column].as_ref() else {
                 continue;
             };
-            let estimate: f64 = of(column).map(|i| plan.columns[i].bytes).sum();
-            let rule = typing.rule.to_model().bytes().len();
-            let split = estimate + rule as f64 + SPLIT_BYTES * typing.integers.len() as f64;
-            if self.given_bytes(batch.column(column))? <= split {
-                derived[column] = false;
-                for i in of(column) {
-                    for &parent in plan.columns[i].parents.iter().filter(|&&p| p != LATENT) {
-                        children[parent] -= 1;
-                    }
+            let of = &parts[column];
+            asked[column] += 1;
+            if asked[column] < of.len() || of.iter().any(|&i| children[i] > 0) {
+                continue;
+            }
+            let alone = of.len() == 1 && plan.columns[input].choice == Choice::Context;
+            forms[column] = if alone { Form::InPlace } else { Form::Split };
+            let estimate: f64 = of.iter().map(|&i| plan.columns[i].bytes).sum();
+            let rule = typing.rule.to_model().bytes().len() as f64;
+            let more = match forms[column] {
+                Form::Split => SPLIT_BYTES * of.len() as f64,
+                _ => IN_PLACE_BYTES,
+            };
+            if self.planned_bytes(batch.column(column))? <= estimate + rule + more {
+                forms[column] = Form::Given;
+                let parents = of.iter().flat_map(|&i| &plan.columns[i].parents);
+                for &parent in parents.filter(|&&p| p != LATENT) {
+                    children[parent] -= 1;
                 }
             }
         }
-        Ok(derived)
+        Ok(forms)
     }
 }
 
 impl Layout for ArchiveLayout {
     fn columns(&mut self, first: &RecordBatch) -> Result<Vec<ColumnSpec>> {
-        let typed: Vec<Option<Typed>> = match first.num_rows() {
-            0 => vec![None; first.num_columns()],
-            _ => first
-                .columns()
-                .iter()
-                .map(type_column)
-                .collect::<Result<_>>()?,
-        };
+        let schema = first.schema();
+        let asked = |name: &str| self.given.iter().any(|pattern| glob(pattern, name));
+        let mut typed = vec![None; first.num_columns()];
+        for (column, field) in schema.fields().iter().enumerate() {
+            if first.num_rows() > 0 && !asked(field.name()) {
+                typed[column] = type_column(first.column(column))?;
+            }
+        }
         let inputs: Vec<(usize, usize)> = (0..typed.len())
             .flat_map(|c| {
                 let parts = typed[c].as_ref().map_or(0, |t| t.integers.len());
@@ -182,94 +218,89 @@ impl Layout for ArchiveLayout {
             })
             .collect();
         let plan = plan(&views(&typed, &inputs), &self.options);
-        let derived = self.choose(first, &plan, &inputs, &typed)?;
+        let forms = self.choose(first, &plan, &inputs, &typed)?;
+        let form = |i: usize| forms[inputs[i].0];
+        let wants_latent =
+            |i: usize| form(i) != Form::Given && plan.columns[i].parents.contains(&LATENT);
         let mut hidden: Vec<usize> = Vec::new();
-        let kept = |i: usize| derived[inputs[i].0];
-        let wants_latent = |i: usize| kept(i) && plan.columns[i].parents.contains(&LATENT);
         if plan.latent.is_some() && (0..inputs.len()).any(wants_latent) {
             hidden.push(LATENT);
         }
-        hidden.extend(plan.order.iter().copied().filter(|&i| kept(i)));
+        hidden.extend(
+            plan.order
+                .iter()
+                .copied()
+                .filter(|&i| form(i) == Form::Split),
+        );
 
-        let schema = first.schema();
+        let mut specs = Specs::default();
         let mut names: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        let mut specs: Vec<ColumnSpec> = Vec::new();
-        let mut place: HashMap<usize, usize> = HashMap::new();
-        self.report = Report::default();
         for &input in &hidden {
-            let (name, parents, saved, choice, bytes) = match input {
-                LATENT => (
-                    LATENT_NAME.to_owned(),
-                    &[][..],
-                    &[][..],
-                    Choice::Context,
-                    0.0,
-                ),
+            let (name, column) = match input {
+                LATENT => {
+                    let latent = plan.latent.as_ref().map(|l| &l.column);
+                    (LATENT_NAME.to_owned(), latent)
+                }
                 _ => {
                     let (column, part) = inputs[input];
-                    let parts = typed[column].as_ref().map_or(1, |t| t.integers.len());
                     let name = schema.field(column).name();
+                    let parts = typed[column].as_ref().map_or(1, |t| t.integers.len());
                     let name = match parts {
                         1 => format!("${name}"),
                         _ => format!("${name}.{part}"),
                     };
-                    let p = &plan.columns[input];
-                    (name, &p.parents[..], &p.saved[..], p.choice, p.bytes)
+                    (name, Some(&plan.columns[input]))
                 }
             };
-            let name = fresh(name, &mut names);
-            let parents: Vec<usize> = parents
-                .iter()
-                .filter_map(|p| place.get(p).copied())
-                .collect();
-            let named = parents.iter().map(|&p| specs[p].field.name().clone());
-            self.report.hidden.push(HiddenReport {
-                name: name.clone(),
-                choice,
-                parents: named.zip(saved.iter().copied()).collect(),
-                bytes,
-            });
-            let mut field = Field::new(name, DataType::Int64, false);
-            if saved.iter().any(|s| *s >= 1.0) {
-                let saved: Vec<String> = saved.iter().map(|s| format!("{s:.0}")).collect();
-                field.set_metadata(HashMap::from([(SAVED.to_owned(), saved.join(","))]));
-            }
-            let words = match choice {
-                Choice::Context => Some("context".to_owned()),
-                Choice::Planes => Some("planes".to_owned()),
-                Choice::Alone => None,
-            };
-            place.insert(input, specs.len());
-            specs.push(ColumnSpec {
-                field: Arc::new(field),
-                role: ColumnRole::Hidden,
-                parents,
-                group: Some(0),
-                words,
-            });
+            let field = Field::new(fresh(name, &mut names), DataType::Int64, false);
+            specs.place.insert(input, specs.list.len());
+            specs.coded(Arc::new(field), ColumnRole::Hidden, column);
         }
         for (column, field) in schema.fields().iter().enumerate() {
-            let from = |i: &usize| inputs[*i].0 == column && derived[column];
-            let parents: Vec<usize> = (0..inputs.len())
-                .filter(from)
-                .filter_map(|i| place.get(&i).copied())
-                .collect();
-            let list = match derived[column] {
-                true => &mut self.report.derived,
-                false => &mut self.report.given,
-            };
-            list.push(field.name().clone());
-            specs.push(shown(field, parents, derived[column]));
+            let field = Arc::clone(field);
+            let mut of = (0..inputs.len()).filter(|&i| inputs[i].0 == column);
+            match (forms[column], of.next()) {
+                (Form::InPlace, Some(input)) => {
+                    let column = &plan.columns[input];
+                    let role = match column.parents.is_empty() {
+                        true => ColumnRole::Visible,
+                        false => ColumnRole::Derived,
+                    };
+                    specs.coded(field, role, Some(column));
+                }
+                (Form::Split, Some(first)) => {
+                    let parents = std::iter::once(first).chain(of);
+                    let parents = parents.filter_map(|i| specs.place.get(&i).copied());
+                    specs.list.push(ColumnSpec {
+                        field,
+                        role: ColumnRole::Derived,
+                        parents: parents.collect(),
+                        group: Some(0),
+                        words: None,
+                    });
+                }
+                _ => {
+                    specs.report.given.push(field.name().clone());
+                    specs.list.push(ColumnSpec {
+                        field,
+                        role: ColumnRole::Visible,
+                        parents: Vec::new(),
+                        group: None,
+                        words: None,
+                    });
+                }
+            }
         }
+        self.report = specs.report;
         self.decided = Some(Decided {
             plan,
             inputs,
             hidden,
             typed,
-            derived,
+            forms,
             first: Some(first.clone()),
         });
-        Ok(specs)
+        Ok(specs.list)
     }
 
     fn section(&mut self, section: &RecordBatch) -> Result<Vec<ColumnData>> {
@@ -326,25 +357,25 @@ impl Layout for ArchiveLayout {
             Some(&LATENT) => plan.latent_values(&views),
             _ => None,
         };
+        let (mut models, mut latent_model) = plan.train_all(&views, latent.as_deref());
         let mut data = Vec::with_capacity(decided.hidden.len() + section.num_columns());
         for &input in &decided.hidden {
-            let (array, choice): (ArrayRef, Choice) = match input {
+            let (array, choice, model): (ArrayRef, Choice, Option<Model>) = match input {
                 LATENT => {
                     let values = latent.clone().unwrap_or_else(|| vec![0; rows]);
-                    (Arc::new(Int64Array::from(values)), Choice::Context)
+                    let array = Arc::new(Int64Array::from(values));
+                    (array, Choice::Context, latent_model.take())
                 }
                 _ => {
-                    let (values, _, _) = columns[input];
-                    (Arc::new(values.clone()), plan.columns[input].choice)
+                    let array = Arc::new(columns[input].0.clone());
+                    let choice = plan.columns[input].choice;
+                    let model = models[input].take().filter(|_| choice == Choice::Context);
+                    (array, choice, model)
                 }
             };
-            let model = match choice {
-                Choice::Context => plan.train(input, &views, latent.as_deref()),
-                _ => None,
-            };
             let encoding = match (choice, &model) {
-                (Choice::Context, Some(_)) => Some("pilaster.context.v1"),
-                (Choice::Planes, _) => Some("pilaster.planes.v1"),
+                (Choice::Context, Some(_)) => Some(context::ID),
+                (Choice::Planes, _) => Some(planes::ID),
                 _ => None,
             };
             data.push(ColumnData {
@@ -354,17 +385,83 @@ impl Layout for ArchiveLayout {
             });
         }
         for (column, array) in section.columns().iter().enumerate() {
-            data.push(match &typed[column] {
-                Some(typing) if decided.derived[column] => ColumnData {
+            let input = || decided.inputs.iter().position(|i| i.0 == column);
+            let mut own: Vec<Arc<Model>> = Vec::new();
+            if let Some(typing) = &typed[column] {
+                own.push(Arc::new(typing.rule.to_model()));
+            }
+            let conditioned = match decided.forms[column] {
+                Form::InPlace => input().and_then(|i| models[i].take()),
+                _ => None,
+            };
+            let restored = match decided.forms[column] {
+                Form::Given => false,
+                Form::InPlace => conditioned.is_some(),
+                Form::Split => true,
+            };
+            own.extend(conditioned.map(Arc::new));
+            data.push(match restored && typed[column].is_some() {
+                true => ColumnData {
                     array: Arc::clone(array),
-                    models: vec![Arc::new(typing.rule.to_model())],
+                    models: own,
                     encoding: Some(restore::ID),
                 },
-                _ => given(array),
+                false => given(array),
             });
         }
         Ok(data)
     }
+}
+
+/// The columns of a file as they are found.
+#[derive(Default)]
+struct Specs {
+    list: Vec<ColumnSpec>,
+    report: Report,
+    /// Where the hidden column of each input is.
+    place: HashMap<usize, usize>,
+}
+
+impl Specs {
+    /// Adds a column of integers.
+    fn coded(&mut self, field: FieldRef, role: ColumnRole, plan: Option<&ColumnPlan>) {
+        let choice = plan.map_or(Choice::Alone, |p| p.choice);
+        let parents: Vec<usize> = plan
+            .iter()
+            .flat_map(|p| &p.parents)
+            .filter_map(|p| self.place.get(p).copied())
+            .collect();
+        let saved = plan.map_or(&[][..], |p| &p.saved);
+        let named = parents.iter().map(|&p| self.list[p].field.name().clone());
+        self.report.coded.push(CodedReport {
+            name: field.name().clone(),
+            hidden: role == ColumnRole::Hidden,
+            choice,
+            parents: named.zip(saved.iter().copied()).collect(),
+            bytes: plan.map_or(0.0, |p| p.bytes),
+        });
+        self.list.push(ColumnSpec {
+            field,
+            role,
+            parents,
+            group: Some(0),
+            words: words(choice, saved),
+        });
+    }
+}
+
+/// How a column of integers is stored, with the bytes that each parent saves: `context(1200,35)`.
+fn words(choice: Choice, saved: &[f64]) -> Option<String> {
+    let name = match choice {
+        Choice::Context => "context",
+        Choice::Planes => "planes",
+        Choice::Alone => return None,
+    };
+    let saved: Vec<String> = saved.iter().map(|s| format!("{:.0}", s.max(0.0))).collect();
+    Some(match saved.is_empty() {
+        true => name.to_owned(),
+        false => format!("{name}({})", saved.join(",")),
+    })
 }
 
 /// The inputs of a plan.
@@ -390,19 +487,6 @@ fn given(array: &ArrayRef) -> ColumnData {
     }
 }
 
-fn shown(field: &FieldRef, parents: Vec<usize>, derived: bool) -> ColumnSpec {
-    ColumnSpec {
-        field: Arc::clone(field),
-        role: match derived {
-            true => ColumnRole::Derived,
-            false => ColumnRole::Visible,
-        },
-        parents,
-        group: derived.then_some(0),
-        words: derived.then(|| "restore".to_owned()),
-    }
-}
-
 /// A name that no other column has.
 fn fresh(mut name: String, taken: &mut HashSet<String>) -> String {
     while !taken.insert(name.clone()) {
@@ -416,3 +500,6 @@ fn is_same(a: &RecordBatch, b: &RecordBatch) -> bool {
     let pairs = a.columns().iter().zip(b.columns());
     a.num_columns() == b.num_columns() && pairs.clone().all(|(a, b)| Arc::ptr_eq(a, b))
 }
+
+#[cfg(test)]
+mod tests;

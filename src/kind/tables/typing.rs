@@ -14,9 +14,11 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 
 use crate::encoding::physical;
+use crate::encoding::table::restore::invert::{decimal_of, narrowed, step_of};
 use crate::encoding::table::restore::model::{
-    Form, MAX_DECIMALS, MAX_EXCEPTIONS, NULL, Part, Restore, double_of,
+    Form, MAX_DECIMALS, MAX_EXCEPTIONS, NULL, Part, Restore,
 };
+use crate::encoding::table::restore::parts;
 use crate::encoding::table::restore::text::TextForm;
 use crate::encoding::table::restore::values::Values;
 use crate::error::Result;
@@ -33,11 +35,15 @@ const EXCEPTIONS: f64 = 0.1;
 const DECIMALS_QUANTILE: f64 = 0.92;
 /// Most decimals that are tried.
 const MOST_DECIMALS: u32 = 17;
-/// Integers beyond this are not exact in double precision.
-const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 /// A common factor is taken out if more steps than this remain: fewer values are symbols anyway,
 /// and sums of columns show only at one scale.
 const STEPS: u64 = 4096;
+/// Share of distinct values from which on a column of text counts as unique, and one of fixed width.
+const UNIQUE: f64 = 0.85;
+const UNIQUE_WORDS: f64 = 0.5;
+/// Bytes of unique values for which a dictionary is tried nevertheless: so much is coded better
+/// there than by a general compressor.
+const SHORT_TEXT: usize = 200 << 10;
 /// Marks a row or value that the rule does not give.
 const UNFIT: i64 = NULL + 1;
 
@@ -123,7 +129,7 @@ fn typed(array: &ArrayRef, like: Option<&Form>) -> Result<Option<Typed>> {
             DataType::FixedSizeBinary(width) if is_decimal => {
                 let values = physical.as_fixed_size_binary();
                 let words: Vec<i64> = (0..values.len())
-                    .map(|i| narrowed(values.value(i)).unwrap_or(UNFIT))
+                    .map(|i| narrowed(values.value(i), true).unwrap_or(UNFIT))
                     .collect();
                 let unfit = words.iter().filter(|&&v| v == UNFIT).count();
                 let source = |i: usize| values.value(i).to_vec();
@@ -158,14 +164,6 @@ fn typed(array: &ArrayRef, like: Option<&Form>) -> Result<Option<Typed>> {
     )
 }
 
-/// A little-endian integer of any width, if it fits 64 bits.
-fn narrowed(bytes: &[u8]) -> Option<i64> {
-    let (low, high) = bytes.split_first_chunk::<8>()?;
-    let value = i64::from_le_bytes(*low);
-    let fill = if value < 0 { 0xff } else { 0 };
-    high.iter().all(|&b| b == fill).then_some(value)
-}
-
 /// Integers as they are, or less a base and divided by a factor.
 fn integers(
     mut words: Vec<i64>,
@@ -186,12 +184,10 @@ fn integers(
             *word = NULL;
             continue;
         }
-        let rest = word.wrapping_sub(base);
-        let step = rest.wrapping_div(factor);
-        let given = step.wrapping_mul(factor) == rest && *word != UNFIT;
-        *word = match given && step > NULL + MAX_EXCEPTIONS as i64 {
-            true => step,
-            false => {
+        let step = Some(*word).filter(|&w| w != UNFIT);
+        *word = match step.and_then(|w| step_of(w, base, factor)) {
+            Some(step) => step,
+            None => {
                 exceptions.push((source(i), i));
                 UNFIT
             }
@@ -311,53 +307,41 @@ fn decimals(distinct: &Distinct<'_>, data_type: &DataType) -> Option<u32> {
     (chosen <= MAX_DECIMALS).then_some(chosen)
 }
 
-/// The integer that gives a floating-point number bit for bit when it is divided by a power of ten.
-fn decimal_of(word: u64, digits: u32, data_type: &DataType) -> Option<i64> {
-    let number = match data_type {
-        DataType::Float16 => half::f16::from_bits(word as u16).to_f64(),
-        DataType::Float32 => f64::from(f32::from_bits(word as u32)),
-        _ => f64::from_bits(word),
-    };
-    let scaled = (number * 10f64.powi(digits as i32)).round();
-    if scaled.is_nan() || scaled.abs() > MOST_EXACT {
-        return None;
-    }
-    let integer = scaled as i64;
-    let back = double_of(integer, digits);
-    let bits = match data_type {
-        DataType::Float16 => u64::from(half::f16::from_f64(back).to_bits()),
-        DataType::Float32 => u64::from((back as f32).to_bits()),
-        _ => back.to_bits(),
-    };
-    (bits == word).then_some(integer)
-}
-
-/// Text as numbers, dates or times, or as codes of a dictionary.
+/// Text as numbers, dates or times, whole or between constant text, or as codes of a dictionary.
 fn text(physical: &ArrayRef, like: Option<&Form>) -> Result<Option<Typed>> {
     let distinct = Distinct::of_binary(physical.as_binary::<i32>());
-    let form = match like {
-        None => detect::text_form(&distinct),
-        Some(Form::Text(parts)) => match parts.as_slice() {
-            [Part::Formatted(form)] => Some(form.clone()),
-            _ => None,
-        },
+    let parts = match like {
+        None => detect::parts(&distinct, physical.len()),
+        Some(Form::Text(parts)) => Some(parts.clone()),
         Some(_) => None,
     };
-    if let Some(form) = form {
-        let mut scratch = Vec::new();
-        let numbers: Vec<Option<i64>> = distinct
-            .values()
-            .map(|text| form.value(text, &mut scratch))
-            .map(|v| v.filter(|&v| v > NULL + MAX_EXCEPTIONS as i64))
-            .collect();
-        let unfit = numbers.iter().filter(|n| n.is_none()).count();
-        if (like.is_some() || few_exceptions(unfit, numbers.len())) && unfit <= MAX_EXCEPTIONS {
-            let scale = TextForm::scale(&form);
-            let form = Form::Text(vec![Part::Formatted(form)]);
-            return Ok(Some(ruled(&distinct, numbers, form, scale)?));
+    let Some(parts) = parts else {
+        return dictionary(&distinct, physical, like);
+    };
+    let mut scratch = Vec::new();
+    let numbers: Vec<Option<Vec<i64>>> = distinct
+        .values()
+        .map(|text| parts::parse(&parts, text, &mut scratch))
+        .collect();
+    let unfit = numbers.iter().filter(|n| n.is_none()).count();
+    if (like.is_none() && !few_exceptions(unfit, numbers.len())) || unfit > MAX_EXCEPTIONS {
+        return dictionary(&distinct, physical, like);
+    }
+    let mut typed: Option<Typed> = None;
+    let forms = parts.iter().filter_map(|part| match part {
+        Part::Formatted(form) => Some(form),
+        _ => None,
+    });
+    for (i, form) in forms.enumerate() {
+        let own = numbers.iter().map(|n| n.as_ref().map(|n| n[i])).collect();
+        let whole = Form::Text(parts.clone());
+        let part = ruled(&distinct, own, whole, TextForm::scale(form))?;
+        match &mut typed {
+            None => typed = Some(part),
+            Some(typed) => typed.integers.extend(part.integers),
         }
     }
-    dictionary(&distinct, physical, like)
+    Ok(typed)
 }
 
 /// Fixed-size binary as codes of a dictionary.
@@ -398,18 +382,25 @@ fn ruled(
     })
 }
 
-/// Codes of a sorted dictionary; `None` for as good as unique values, unless the column must be
-/// like an earlier one.
+/// Codes of a dictionary; `None` for as good as unique values, unless they are a short text or the
+/// column must be like an earlier one.
 fn dictionary(
     distinct: &Distinct<'_>,
     physical: &ArrayRef,
     like: Option<&Form>,
 ) -> Result<Option<Typed>> {
-    if like.is_none() && distinct.len() >= physical.len().div_ceil(2) {
+    let is_text = distinct.width().is_none();
+    let most = if is_text { UNIQUE } else { UNIQUE_WORDS };
+    let unique = distinct.len() as f64 >= physical.len() as f64 * most;
+    let short = is_text && (64..SHORT_TEXT).contains(&distinct.bytes());
+    if like.is_none() && unique && !short {
         return Ok(None);
     }
+    // Codes of nearly unique values are least to store in order of occurrence.
     let mut order: Vec<usize> = (0..distinct.len()).collect();
-    order.sort_unstable_by(|&a, &b| distinct.order(a, b));
+    if !unique {
+        order.sort_unstable_by(|&a, &b| distinct.order(a, b));
+    }
     let mut codes = vec![0; distinct.len()];
     let mut values = Values::new(distinct.width());
     for (code, &i) in order.iter().enumerate() {
@@ -421,7 +412,7 @@ fn dictionary(
     Ok(Some(Typed {
         integers: vec![Integers {
             values: rows(distinct, &codes),
-            numeric: false,
+            numeric: unique,
             scale: 0,
         }],
         rule: Restore::exact(Form::Dictionary(values)),

@@ -245,10 +245,22 @@ fn parts(bytes: &[u8]) -> Parts {
     let end = &bytes[bytes.len() - 64..];
     let word = |at: usize| u64::from_le_bytes(end[at..at + 8].try_into().unwrap()) as usize;
     let (offset, len) = (word(24), word(32));
-    Parts {
+    let stored = &bytes[offset..offset + len];
+    let unpacked = u32::from_le_bytes(end[44..48].try_into().unwrap()) as usize;
+    let footer = match unpacked {
+        0 => stored.to_vec(),
+        n => zstd::bulk::decompress(stored, n).unwrap(),
+    };
+    let mut parts = Parts {
         area: bytes[..offset].to_vec(),
-        footer: proto::Footer::decode(&bytes[offset..offset + len]).unwrap(),
+        footer: proto::Footer::decode(footer.as_slice()).unwrap(),
+    };
+    for column in 0..parts.footer.columns.len() {
+        if let Some(block) = parts.footer.columns[column].block.take() {
+            parts.set_block(column, &block);
+        }
     }
+    parts
 }
 
 impl Parts {

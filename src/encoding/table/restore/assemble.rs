@@ -8,7 +8,7 @@ use arrow::datatypes::*;
 use half::f16;
 
 use super::model::{Form, NULL, Part, Restore, power};
-use super::text::TextForm;
+use super::parts;
 use super::values::Values;
 use crate::encoding::DecodeContext;
 use crate::error::{Error, Result};
@@ -435,7 +435,7 @@ impl Prepared {
             match self.exception(columns[0][row]) {
                 Some(0) => {}
                 Some(e) => bytes.extend_from_slice(self.rule.exceptions.get(e - 1)),
-                None => write_row(parts, columns, row, &mut bytes)
+                None => parts::write(parts, columns.iter().map(|c| c[row]), &mut bytes)
                     .ok_or_else(|| Error::corrupt("an integer without a text"))?,
             }
             offsets.push(bytes.len() as i32);
@@ -447,24 +447,6 @@ impl Prepared {
         }
         Ok((offsets, bytes))
     }
-}
-
-fn write_row(parts: &[Part], columns: &[&[i64]], row: usize, out: &mut Vec<u8>) -> Option<()> {
-    let mut integers = columns.iter().map(|c| c[row]);
-    for part in parts {
-        match part {
-            Part::Literal(bytes) => out.extend_from_slice(bytes),
-            Part::Formatted(form) => TextForm::write(form, integers.next()?, out)?,
-            Part::Dictionary(values) => {
-                let i = usize::try_from(integers.next()?).ok()?;
-                if i >= values.len() {
-                    return None;
-                }
-                out.extend_from_slice(values.get(i));
-            }
-        }
-    }
-    Some(())
 }
 
 /// Offsets have 32 bits.

@@ -193,7 +193,7 @@ where
     T::Native: std::fmt::Display,
 {
     let array = array.as_primitive::<T>();
-    Box::new(move |out, row| Ok(write!(out, "{}", array.value(row)).map_err(failed)?))
+    Box::new(move |out, row| write!(out, "{}", array.value(row)).map_err(failed))
 }
 
 /// How the cells of an array print.

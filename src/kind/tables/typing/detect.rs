@@ -4,38 +4,117 @@ use std::collections::BTreeMap;
 
 use super::distinct::Distinct;
 use super::few_exceptions;
+use crate::encoding::table::restore::model::Part;
+use crate::encoding::table::restore::parts;
 use crate::encoding::table::restore::text::{Moment, Piece, TextForm};
 
 /// Values that a form is tried on before all are.
 const SAMPLE: usize = 512;
 /// Values whose shape suggests forms of dates and times.
 const EXAMPLES: usize = 5;
+/// Share of distinct values above which several numbers in a text are told apart: fewer are
+/// symbols.
+const SEVERAL: f64 = 0.3;
 /// Share of the values that decide decimals and width.
 const MOST: f64 = 0.92;
 
-/// A form that nearly all distinct values have, if there is one.
-pub(super) fn text_form(distinct: &Distinct<'_>) -> Option<TextForm> {
+/// Parts that nearly all distinct values are made of, if there are such.
+pub(super) fn parts(distinct: &Distinct<'_>, rows: usize) -> Option<Vec<Part>> {
     let step = distinct.len().div_ceil(SAMPLE).max(1);
     let sample: Vec<&[u8]> = distinct.values().step_by(step).collect();
-    let mut candidates = Vec::new();
-    candidates.extend(number_form(&sample));
     let step = sample.len().div_ceil(EXAMPLES).max(1);
-    for example in sample.iter().step_by(step) {
-        moments(example, &mut candidates);
+    let examples: Vec<&[u8]> = sample.iter().step_by(step).copied().collect();
+    let mut forms = Vec::new();
+    forms.extend(number_form(&sample));
+    for example in &examples {
+        moments(example, &mut forms);
+    }
+    let mut candidates: Vec<Vec<Part>> = forms
+        .into_iter()
+        .map(|form| vec![Part::Formatted(form)])
+        .collect();
+    for example in &examples {
+        candidates.extend(affixed(example, &sample));
+    }
+    if distinct.len() as f64 > SEVERAL * rows as f64 {
+        candidates.extend(examples.iter().filter_map(|e| runs(e, &sample)));
     }
     let mut scratch = Vec::new();
-    let mut best: Option<(usize, TextForm)> = None;
-    for form in candidates {
+    let mut best: Option<(usize, Vec<Part>)> = None;
+    for parts in candidates {
         let unfit = sample
             .iter()
-            .filter(|text| form.value(text, &mut scratch).is_none())
+            .filter(|text| parts::parse(&parts, text, &mut scratch).is_none())
             .count();
         if best.as_ref().is_none_or(|(least, _)| unfit < *least) {
-            best = Some((unfit, form));
+            best = Some((unfit, parts));
         }
     }
-    let (unfit, form) = best?;
-    few_exceptions(unfit, sample.len()).then_some(form)
+    let (unfit, parts) = best?;
+    few_exceptions(unfit, sample.len()).then_some(parts)
+}
+
+/// A number between the constant text that an example suggests, like `$12.50`.
+fn affixed(example: &[u8], sample: &[&[u8]]) -> Option<Vec<Part>> {
+    let numeric = |b: &u8| b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    let start = example.iter().position(numeric)?;
+    let end = example.iter().rposition(u8::is_ascii_digit)? + 1;
+    let (prefix, suffix) = (&example[..start], example.get(end..)?);
+    if (prefix.is_empty() && suffix.is_empty()) || prefix.len() + suffix.len() > 64 {
+        return None;
+    }
+    let inner: Vec<&[u8]> = sample
+        .iter()
+        .filter_map(|text| text.strip_prefix(prefix)?.strip_suffix(suffix))
+        .collect();
+    let form = Part::Formatted(number_form(&inner)?);
+    let literal = |bytes: &[u8]| (!bytes.is_empty()).then(|| Part::Literal(bytes.to_vec()));
+    let parts = [literal(prefix), Some(form), literal(suffix)];
+    Some(parts.into_iter().flatten().collect())
+}
+
+/// Several runs of digits between constant text, like `604-534-5114`.
+fn runs(example: &[u8], sample: &[&[u8]]) -> Option<Vec<Part>> {
+    let tokens = tokens(example)?;
+    let numbers = tokens.iter().filter(|t| t[0].is_ascii_digit()).count();
+    if !(2..=4).contains(&numbers) {
+        return None;
+    }
+    let alike = |own: &Vec<&[u8]>| {
+        let digits = |t: &[u8]| t[0].is_ascii_digit();
+        let pairs = || own.iter().zip(&tokens);
+        own.len() == tokens.len() && pairs().all(|(a, b)| a == b || (digits(a) && digits(b)))
+    };
+    let split = sample.iter().filter_map(|text| self::tokens(text));
+    let all: Vec<Vec<&[u8]>> = split.filter(alike).collect();
+    let part = |i: usize| match tokens[i][0].is_ascii_digit() {
+        true => {
+            let column: Vec<&[u8]> = all.iter().map(|tokens| tokens[i]).collect();
+            Some(Part::Formatted(number_form(&column)?))
+        }
+        false => Some(Part::Literal(tokens[i].to_vec())),
+    };
+    (0..tokens.len()).map(part).collect()
+}
+
+/// Runs of digits, and what stands between them; none is empty. `None` if there are many.
+fn tokens(text: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut tokens: Vec<&[u8]> = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        let digit = first.is_ascii_digit();
+        let run = rest
+            .iter()
+            .take_while(|b| b.is_ascii_digit() == digit)
+            .count();
+        let (token, after) = rest.split_at(run);
+        tokens.push(token);
+        rest = after;
+        if tokens.len() > 16 {
+            return None;
+        }
+    }
+    Some(tokens)
 }
 
 /// The form of the numbers among the values.
@@ -74,22 +153,9 @@ fn number_form(sample: &[&[u8]]) -> Option<TextForm> {
 
 /// Adds the forms of dates and times that an example suggests.
 fn moments(example: &[u8], candidates: &mut Vec<TextForm>) {
-    // Tokens: runs of digits, and what stands between them.
-    let mut tokens: Vec<&[u8]> = Vec::new();
-    let mut rest = example;
-    while let Some(first) = rest.first() {
-        let digit = first.is_ascii_digit();
-        let run = rest
-            .iter()
-            .take_while(|b| b.is_ascii_digit() == digit)
-            .count();
-        let (token, after) = rest.split_at(run);
-        tokens.push(token);
-        rest = after;
-        if tokens.len() > 16 {
-            return;
-        }
-    }
+    let Some(tokens) = tokens(example) else {
+        return;
+    };
     let mut dates: Vec<(Vec<Piece>, &[&[u8]])> = vec![(Vec::new(), &tokens)];
     if let [a, s, b, t, c, after @ ..] = tokens.as_slice()
         && s == t

@@ -101,6 +101,14 @@ impl<'a> Distinct<'a> {
         }
     }
 
+    /// Bytes of all distinct values in sum.
+    pub fn bytes(&self) -> usize {
+        match &self.values {
+            Found::Words(words, width) => words.len() * width,
+            Found::Bytes(values, _) => values.iter().map(|v| v.len()).sum(),
+        }
+    }
+
     /// The value that each row holds, or [`NO_VALUE`].
     pub fn rows(&self) -> &[u32] {
         &self.rows

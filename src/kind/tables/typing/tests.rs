@@ -172,7 +172,7 @@ fn wide_decimals_are_integers_where_they_fit() {
 
 #[test]
 fn floats_are_decimals_with_exceptions() {
-    let mut values: Vec<f64> = (0..500).map(|i| f64::from(i) / 100.0 - 1.0).collect();
+    let mut values: Vec<f64> = (0..500).map(|i| f64::from(i - 100) / 100.0).collect();
     values[3] = -0.0;
     values[4] = f64::from_bits(0x7ff8_dead_beef_0001);
     values[5] = f64::INFINITY;
@@ -329,6 +329,49 @@ fn text_of_dates_and_times_is_typed() {
         assert!(matches!(form_of(&typed), TextForm::Moment(_)), "{first}");
         assert!(typed.rule.exceptions.is_empty(), "{first}");
     }
+}
+
+#[test]
+fn numbers_between_constant_text_are_typed() {
+    let mut prices: Vec<String> = (0..200)
+        .map(|i| format!("${}.{:02} net", i * 37, i % 100))
+        .collect();
+    prices.push("free".into());
+    let prices: Vec<&str> = prices.iter().map(String::as_str).collect();
+    let typed = assert_typed(texts(&prices));
+    assert_eq!((typed.integers.len(), typed.integers[0].scale), (1, 2));
+    let mut phones: Vec<String> = (0..300)
+        .map(|i| {
+            format!(
+                "({}) {:03}-{:04}",
+                604 + i % 3,
+                i * 7 % 1000,
+                i * 7919 % 10_000
+            )
+        })
+        .collect();
+    phones[17] = "(604) 12-1234".into();
+    let phones: Vec<&str> = phones.iter().map(String::as_str).collect();
+    let typed = assert_typed(texts(&phones));
+    assert_eq!(typed.integers.len(), 3);
+    assert_eq!(typed.integers[1].values.value(1), 7);
+}
+
+#[test]
+fn unique_text_is_a_dictionary_in_its_own_order_while_short() {
+    let letter = |i: u32| char::from(b'a' + (i % 23) as u8);
+    let short: Vec<String> = (0..500)
+        .map(|i| i * 7919 % 5003)
+        .map(|i| format!("{}{}{}", letter(i), letter(i / 23), letter(i / 529)))
+        .collect();
+    let short: Vec<&str> = short.iter().map(String::as_str).collect();
+    let typed = assert_typed(texts(&short).slice(0, 500));
+    assert_eq!(typed.integers[0].values.value(3), 3);
+    let long: Vec<String> = (0..500)
+        .map(|i| format!("{}{i}", "y".repeat(1000)))
+        .collect();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    assert!(type_column(&texts(&long)).unwrap().is_none());
 }
 
 #[test]
