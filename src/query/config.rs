@@ -8,7 +8,7 @@ use datafusion_session::Session;
 
 use crate::encoding::Profile;
 use crate::file::{Layout, WriteOptions};
-use crate::kind::tables::layout::ArchiveLayout;
+use crate::kind::tables::ArchiveLayout;
 
 extensions_options! {
     /// Options of the session, set with `SET pilaster.<name> = <value>`.
