@@ -10,7 +10,7 @@ use super::words::{align, bar, bytes, count, ratio};
 use super::{Failure, Outcome};
 use crate::encoding::Profile;
 use crate::file::{ColumnRole, File};
-use crate::kind::tables::layout::SAVED;
+use crate::kind::tables::layout::saved;
 use crate::kind::tables::{ExportOptions, ImportOptions, export, import};
 
 mod data;
@@ -209,14 +209,8 @@ fn learned(path: &Path) -> Outcome<String> {
         .iter()
         .filter(|c| c.role == ColumnRole::Hidden)
     {
-        let saved = column
-            .field
-            .metadata()
-            .get(SAVED)
-            .map(String::as_str)
-            .unwrap_or_default();
-        for (parent, saved) in column.parents.iter().zip(saved.split(',')) {
-            let saved = saved.trim().parse::<f64>().unwrap_or_default();
+        let saved = saved(&column.words);
+        for (parent, saved) in column.parents.iter().zip(saved) {
             if let Some(parent) = anatomy.columns.get(*parent).filter(|_| saved >= 1.0) {
                 found.push((
                     saved as u64,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use super::Outcome;
 use super::words::{align, bar, bytes, count, plural, ratio, share};
 use crate::file::{Anatomy, ColumnAnatomy, ColumnRole, File, TreeAnatomy};
-use crate::kind::tables::layout::SAVED;
+use crate::kind::tables::layout::saved;
 use json::Json;
 
 mod json;
@@ -121,13 +121,8 @@ fn storage<'a>(anatomy: &'a Anatomy, column: &ColumnAnatomy) -> Option<&'a Colum
 
 /// Parents and what each saves, in the words of the user's columns.
 fn knows(anatomy: &Anatomy, column: &ColumnAnatomy) -> String {
-    let saved = column
-        .field
-        .metadata()
-        .get(SAVED)
-        .map(String::as_str)
-        .unwrap_or_default();
-    let mut saved = saved.split(',').map(|s| s.trim().parse::<f64>().ok());
+    let saved = saved(&column.words);
+    let mut saved = saved.into_iter();
     let mut parts = Vec::new();
     for parent in &column.parents {
         let name = anatomy
@@ -139,7 +134,7 @@ fn knows(anatomy: &Anatomy, column: &ColumnAnatomy) -> String {
             "$latent" => "row class",
             other => other.trim_start_matches('$'),
         };
-        match saved.next().flatten() {
+        match saved.next() {
             Some(saving) if saving >= 1.0 => {
                 parts.push(format!("{name} (-{})", bytes(saving as u64)));
             }
@@ -369,16 +364,8 @@ fn to_json(name: &str, anatomy: &Anatomy) -> Json {
             .parents
             .iter()
             .filter_map(|p| anatomy.columns.get(*p));
-        let saved = column
-            .field
-            .metadata()
-            .get(SAVED)
-            .map(String::as_str)
-            .unwrap_or_default();
-        let saved = saved
-            .split(',')
-            .filter_map(|s| s.trim().parse::<f64>().ok());
-        let segments = column.segments.iter().map(|(offset, length)| {
+        let saved = saved(&column.words);
+                let segments = column.segments.iter().map(|(offset, length)| {
             Json::object([
                 ("offset", offset.map_or(Json::Null, Json::Number)),
                 ("bytes", Json::Number(*length)),
@@ -401,7 +388,7 @@ fn to_json(name: &str, anatomy: &Anatomy) -> Json {
             ),
             (
                 "saved",
-                Json::List(saved.map(|s| Json::Number(s.max(0.0) as u64)).collect()),
+                Json::List(saved.into_iter().map(|s| Json::Number(s.max(0.0) as u64)).collect()),
             ),
             ("bytes", Json::Number(column.bytes())),
             ("closure_bytes", Json::Number(anatomy.closure(index))),

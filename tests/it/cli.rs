@@ -423,3 +423,19 @@ fn every_command_has_help_with_an_example() {
     assert!(ok(pilaster(folder.path(), &["import", "--help"])).contains("512 MiB"));
     assert_eq!(pilaster(folder.path(), &["fly"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_demo_stores_its_tables_and_answers_its_queries() {
+    let folder = folder(&[]);
+    let shown = ok(pilaster(folder.path(), &["demo", "--keep", "shop", "-q"]));
+    for word in [
+        "byte for byte",
+        ".pil, archive",
+        "SELECT country",
+        "| Portugal",
+        "saves",
+    ] {
+        assert!(shown.contains(word), "'{word}' is not in {shown}");
+    }
+    ok(pilaster(folder.path(), &["verify", "shop"]));
+}

@@ -102,8 +102,11 @@ impl ColumnMeta {
         self.load_outside(&meta.root, store)?;
         let mut models = Models::default();
         for model in &self.models {
-            // Models of other chunks stay unloaded; asking for one fails by its kind.
-            let unloaded = || Arc::new(Model::new("unloaded", Buffer::from(&[] as &[u8])));
+            // A model without bytes has nothing to load. Models of other chunks stay unloaded;
+            // asking for one fails by its kind.
+            let inside = model.range.is_empty() && model.outside.is_none();
+            let kind = if inside { model.kind.as_str() } else { "unloaded" };
+            let unloaded = || Arc::new(Model::new(kind, Buffer::from(&[] as &[u8])));
             models.push(model.loaded.get().cloned().unwrap_or_else(unloaded));
         }
         let segment = &self.segments[meta.segment];

@@ -464,6 +464,18 @@ fn words(choice: Choice, saved: &[f64]) -> Option<String> {
     })
 }
 
+/// The bytes that each parent saves, out of a hidden column's [`ColumnSpec::words`], in the order of
+/// its parents.
+pub fn saved(words: &str) -> Vec<f64> {
+    let Some((_, rest)) = words.split_once('(') else {
+        return Vec::new();
+    };
+    rest.trim_end_matches(')')
+        .split(',')
+        .filter_map(|bytes| bytes.trim().parse().ok())
+        .collect()
+}
+
 /// The inputs of a plan.
 fn views<'a>(typed: &'a [Option<Typed>], inputs: &[(usize, usize)]) -> Vec<Input<'a>> {
     inputs

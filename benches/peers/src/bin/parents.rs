@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use pilaster::file::{ColumnMeta, ColumnRole};
-use pilaster::kind::tables::layout::SAVED;
+use pilaster::kind::tables::layout;
 use pilaster::{File, Profile};
 use pilaster_peers::Result;
 use pilaster_peers::arguments::Arguments;
@@ -59,13 +59,8 @@ fn table(name: &str, path: &Path, arguments: &Arguments) -> Result<()> {
             continue;
         }
         let column = meta.column(index)?;
-        let saved: Vec<f64> = match column.field.metadata().get(SAVED) {
-            Some(text) => text
-                .split(',')
-                .map(str::parse)
-                .collect::<std::result::Result<_, _>>()?,
-            None => vec![0.0; column.parents.len()],
-        };
+        let mut saved = layout::saved(&column.words);
+        saved.resize(column.parents.len(), 0.0);
         let mut words = Vec::new();
         for (&parent, &saved) in column.parents.iter().zip(&saved) {
             let parent = &meta.directory()[parent].name;

@@ -60,15 +60,15 @@ impl<W: Write> CsvSink<W> {
         }
         if dialect.header {
             for (i, field) in schema.fields().iter().enumerate() {
-                let style = sink.styles[i];
                 let start = sink.begin(i);
-                if !style.unnamed {
-                    sink.gathered.extend_from_slice(field.name().as_bytes());
-                    let plain = Style {
-                        unnamed: style.unnamed,
-                        ..Style::default()
-                    };
-                    sink.close(start, &plain, field.name().starts_with('\u{feff}'));
+                if !sink.styles[i].unnamed {
+                    let name = field.name();
+                    sink.gathered.extend_from_slice(name.as_bytes());
+                    // A name must not be taken for a byte-order mark.
+                    let force = dialect.quoted_names || name.starts_with('\u{feff}');
+                    sink.close(start, &Style::default(), force);
+                } else if dialect.quoted_names {
+                    sink.gathered.extend_from_slice(b"\"\"");
                 }
             }
             sink.owed = true;
@@ -358,6 +358,7 @@ mod tests {
             "k,s\n1,\"x\"\n2,NA\n3,\"NA\"\n",
             "a\tb\nx,y\tz\n",
             "a,b\r1,2\r",
+            "\"\",\"b\"\n\"1\",2\n",
             "a,b\n",
         ] {
             assert_eq!(again(text, true), text);

@@ -18,6 +18,8 @@ pub struct Dialect {
     pub mark: bool,
     /// The first line names the columns.
     pub header: bool,
+    /// All names in the first line are quoted.
+    pub quoted_names: bool,
     /// The last line ends without a newline.
     pub open_end: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Dialect {
             cr: false,
             mark: false,
             header: true,
+            quoted_names: false,
             open_end: false,
         }
     }
@@ -50,6 +53,7 @@ impl Dialect {
             (self.cr, "cr"),
             (self.mark, "bom"),
             (!self.header, "no-header"),
+            (self.quoted_names, "quoted-names"),
             (self.open_end, "open-end"),
         ] {
             if said {
@@ -68,6 +72,7 @@ impl Dialect {
                 "cr" => dialect.cr = true,
                 "bom" => dialect.mark = true,
                 "no-header" => dialect.header = false,
+                "quoted-names" => dialect.quoted_names = true,
                 "open-end" => dialect.open_end = true,
                 "delimiter=tab" => dialect.delimiter = b'\t',
                 "delimiter=space" => dialect.delimiter = b' ',
@@ -178,6 +183,7 @@ mod tests {
             cr: false,
             mark: true,
             header: false,
+            quoted_names: true,
             open_end: true,
         };
         assert_eq!(Dialect::from_words(&dialect.to_words()), dialect);

@@ -290,11 +290,13 @@ impl Survey {
                 return Ok(());
             };
             let names = names(&record, input.name())?;
+            let quoted_names = record.iter().all(|(_, quoted)| quoted);
             if let Some(known) = &self.names {
                 agree(known, &names, input.name())?;
             } else {
                 self.guesses = vec![Guess::default(); names.len()];
                 self.names = Some(names);
+                self.dialect.quoted_names = quoted_names;
             }
         }
         self.dialect.mark |= mark;
