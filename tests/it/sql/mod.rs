@@ -22,6 +22,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use pilaster::file::Layout;
+use pilaster::kind::tables::layout::ArchiveLayout;
 use pilaster::{Profile, WriteOptions, Writer};
 use tempfile::TempDir;
 
@@ -46,8 +48,13 @@ fn memory_table(context: &SessionContext, name: &str, batches: &[RecordBatch]) {
 
 /// Writes batches to a file.
 fn write(path: &Path, schema: &SchemaRef, batches: &[RecordBatch], profile: Profile) {
+    let layout: Option<Box<dyn Layout>> = match profile {
+        Profile::Archive => Some(Box::new(ArchiveLayout::default())),
+        _ => None,
+    };
     let options = WriteOptions {
         profile,
+        layout,
         ..WriteOptions::default()
     };
     let mut writer = Writer::create(path, Arc::clone(schema), options).unwrap();

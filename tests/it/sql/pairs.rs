@@ -2,8 +2,8 @@
 //! `NAME*.pil` beside it.
 //!
 //! ```text
-//! pilaster import orders.csv -o pairs/orders.balanced.pil
-//! pilaster import orders.csv -o pairs/orders.archive.pil --profile archive
+//! pilaster import orders.csv pairs/orders.balanced.pil
+//! pilaster import orders.csv pairs/orders.archive.pil --profile archive
 //! pilaster export pairs/orders.balanced.pil pairs/orders.parquet
 //! PILASTER_PAIRS=pairs cargo test --release --test it sql::pairs -- --ignored --nocapture
 //! ```
