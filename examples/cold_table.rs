@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use pilaster::file::Layout;
 use pilaster::kind::tables::layout::ArchiveLayout;
@@ -109,7 +109,7 @@ fn main() -> Result<()> {
     let late = Int64Array::new_scalar(last - 600);
     let late = Compare::new(&file, departure, CompareOp::Ge, &late)?;
     let mut scan = file.scan(ScanRequest::columns([to, arrival]).filter(late))?;
-    let (mut flights, mut to_madrid, mut latest) = (0, 0, 0);
+    let (mut flights, mut to_madrid, mut latest) = (0, 0, 0i64);
     for batch in scan.by_ref() {
         let batch = batch?;
         let towns = batch.column(0).as_string::<i32>();

@@ -2,16 +2,16 @@
 //! embeddings, LLM KV caches, logs and cold tables.
 //!
 //! ```
-//! use arrow::array::{Int64Array, record_batch};
+//! use arrow::array::{ArrayRef, Int64Array, RecordBatch, create_array};
 //! use pilaster::{Compare, CompareOp, File, ScanRequest, WriteOptions, Writer};
 //!
 //! # fn main() -> pilaster::Result<()> {
 //! # let folder = tempfile::tempdir().map_err(|e| pilaster::Error::io("temporary directory", e))?;
 //! # let path = folder.path().join("towns.pil");
-//! let towns = record_batch!(
-//!     ("town", Utf8, ["Chur", "Bern", "Basel"]),
-//!     ("people", Int64, [38_000, 134_000, 177_000])
-//! )?;
+//! let towns = RecordBatch::try_from_iter([
+//!     ("town", create_array!(Utf8, ["Chur", "Bern", "Basel"]) as ArrayRef),
+//!     ("people", create_array!(Int64, [38_000, 134_000, 177_000])),
+//! ])?;
 //! let mut writer = Writer::create(&path, towns.schema(), WriteOptions::default())?;
 //! writer.write(&towns)?;
 //! writer.finish()?;
@@ -50,3 +50,24 @@ pub mod query;
 pub use encoding::{CompareOp, Profile};
 pub use error::{Error, Result};
 pub use file::{Compare, File, ScanRequest, WriteOptions, WriteSummary, Writer};
+
+/// A DataFusion session that reads and writes `.pil` files in SQL; tables that are written with the
+/// archive profile are coded across columns.
+///
+/// ```
+/// # use datafusion::prelude::SessionConfig;
+/// # async fn run() -> datafusion::common::Result<()> {
+/// let session = pilaster::session(SessionConfig::new())?;
+/// let answer = session.sql("SELECT 6 * 7").await?.collect().await?;
+/// # assert_eq!(answer[0].num_rows(), 1);
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+/// ```
+#[cfg(feature = "query")]
+pub fn session(
+    config: datafusion::prelude::SessionConfig,
+) -> datafusion::common::Result<datafusion::prelude::SessionContext> {
+    let layouts = query::Layouts(kind::tables::layout::layout_for);
+    query::session_with(config.with_extension(std::sync::Arc::new(layouts)))
+}

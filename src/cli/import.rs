@@ -19,13 +19,14 @@ use crate::kind::tables::{ImportOptions, ImportPhase, import};
 /// table; `-` is standard input. Keeps to 512 MiB of memory whatever the size of the input. The
 /// target changes only when all went well.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "pilaster import [OPTIONS] <SRC>... <DST.pil>")]
 #[command(after_help = "Examples:\n  \
     pilaster import orders.csv orders.pil\n  \
     pilaster import logs/*.parquet all.pil --profile archive --sort-by time\n  \
     zcat big.csv.gz | pilaster import - big.pil --encode 'note=zstd'")]
 pub(super) struct Args {
     /// Sources, then the target, which ends in .pil.
-    #[arg(required = true, num_args = 2.., value_name = "SRC... DST.pil")]
+    #[arg(required = true, num_args = 2.., value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// What the sources hold.
     #[arg(long, value_enum, default_value_t = Kind::Auto)]

@@ -196,7 +196,8 @@ fn table(anatomy: &Anatomy, all: bool) -> String {
             ColumnRole::Derived => "derived",
         };
         let mut encoding = chain(store.unwrap_or(column));
-        if !column.words.is_empty() {
+        // The words of other columns are the layout's, not the user's.
+        if column.role == ColumnRole::Visible && !column.words.is_empty() {
             encoding = format!("{encoding} ({})", column.words);
         }
         if let Some(loss) = &column.lossiness {
@@ -365,7 +366,7 @@ fn to_json(name: &str, anatomy: &Anatomy) -> Json {
             .iter()
             .filter_map(|p| anatomy.columns.get(*p));
         let saved = saved(&column.words);
-                let segments = column.segments.iter().map(|(offset, length)| {
+        let segments = column.segments.iter().map(|(offset, length)| {
             Json::object([
                 ("offset", offset.map_or(Json::Null, Json::Number)),
                 ("bytes", Json::Number(*length)),
@@ -388,7 +389,12 @@ fn to_json(name: &str, anatomy: &Anatomy) -> Json {
             ),
             (
                 "saved",
-                Json::List(saved.into_iter().map(|s| Json::Number(s.max(0.0) as u64)).collect()),
+                Json::List(
+                    saved
+                        .into_iter()
+                        .map(|s| Json::Number(s.max(0.0) as u64))
+                        .collect(),
+                ),
             ),
             ("bytes", Json::Number(column.bytes())),
             ("closure_bytes", Json::Number(anatomy.closure(index))),

@@ -11,13 +11,12 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use clap::ValueEnum;
 use datafusion::error::DataFusionError;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 
 use super::words::{align, plural};
 use super::{Failure, Outcome, shell, statements};
 use crate::kind::tables::export::{ExportFormat, Target, sink};
-use crate::query;
 
 /// Rows that are shown as a table; the other formats show all.
 const TABLE_ROWS: usize = 1_000;
@@ -128,7 +127,7 @@ impl Session {
             .map_err(|e| Failure::Message(format!("cannot start threads: {e}")))?;
         let context = {
             let _inside = runtime.enter();
-            query::session()?
+            crate::session(SessionConfig::new().with_information_schema(true))?
         };
         Ok(Self {
             context,

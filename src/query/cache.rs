@@ -8,8 +8,8 @@ use datafusion::execution::cache::cache_manager::{
     CachedFileMetadataEntry, FileMetadata, FileMetadataCache,
 };
 use datafusion::physical_plan::metrics::Count;
-use object_store::path::Path;
 use object_store::ObjectMeta;
+use object_store::path::Path;
 
 use super::driver::{StoredFile, external};
 use crate::file::{FileMeta, Opener, POSTSCRIPT_LEN, Postscript, ZoneLoader, Zones};
@@ -28,9 +28,12 @@ impl FileMetadata for CachedFooter {
 
     fn extra_info(&self) -> datafusion::common::HashMap<String, String> {
         let pair = |key: &str, value: u64| (key.to_owned(), value.to_string());
-        [pair("rows", self.0.rows()), pair("zones", self.0.zone_count())]
-            .into_iter()
-            .collect()
+        [
+            pair("rows", self.0.rows()),
+            pair("zones", self.0.zone_count()),
+        ]
+        .into_iter()
+        .collect()
     }
 }
 
@@ -47,7 +50,9 @@ pub(crate) async fn open(
     if let Some(meta) = cache.and_then(|c| cached(c, object))
         && object.size >= POSTSCRIPT_LEN
     {
-        let tail = file.range(object.size - POSTSCRIPT_LEN..object.size).await?;
+        let tail = file
+            .range(object.size - POSTSCRIPT_LEN..object.size)
+            .await?;
         let sound = tail
             .as_slice()
             .try_into()
@@ -64,10 +69,8 @@ pub(crate) async fn open(
         .await?
         .ok_or_else(|| exec_datafusion_err!("{}: nothing in the file", object.location))?;
     if let Some(cache) = cache {
-        let entry = CachedFileMetadataEntry::new(
-            object.clone(),
-            Arc::new(CachedFooter(Arc::clone(&meta))),
-        );
+        let entry =
+            CachedFileMetadataEntry::new(object.clone(), Arc::new(CachedFooter(Arc::clone(&meta))));
         cache.put(&object.location, entry);
     }
     Ok(meta)
@@ -78,7 +81,10 @@ fn cached(cache: &Arc<FileMetadataCache>, object: &ObjectMeta) -> Option<Arc<Fil
     if !entry.is_valid_for(object) {
         return None;
     }
-    let footer = entry.file_metadata.as_any().downcast_ref::<CachedFooter>()?;
+    let footer = entry
+        .file_metadata
+        .as_any()
+        .downcast_ref::<CachedFooter>()?;
     Some(Arc::clone(&footer.0))
 }
 

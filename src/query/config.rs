@@ -8,7 +8,6 @@ use datafusion_session::Session;
 
 use crate::encoding::Profile;
 use crate::file::{Layout, WriteOptions};
-use crate::kind::tables::ArchiveLayout;
 
 extensions_options! {
     /// Options of the session, set with `SET pilaster.<name> = <value>`.
@@ -38,6 +37,11 @@ impl PilasterOptions {
             .unwrap_or_default()
     }
 }
+
+/// How tables of a profile become columns, as an extension of a session's configuration. SQL knows
+/// no kinds of data, so whoever does brings this; without it each column is stored as given.
+#[derive(Debug, Clone, Copy)]
+pub struct Layouts(pub fn(Profile) -> Option<Box<dyn Layout>>);
 
 /// How files are written, from the `format.` options of a statement.
 #[derive(Debug, Clone, Default)]
@@ -69,11 +73,8 @@ impl WriteSettings {
     }
 
     /// The options of the writer.
-    pub(crate) fn write_options(&self) -> WriteOptions {
-        let layout: Option<Box<dyn Layout>> = match self.profile {
-            Profile::Archive => Some(Box::new(ArchiveLayout::default())),
-            _ => None,
-        };
+    pub(crate) fn write_options(&self, layouts: Option<&Layouts>) -> WriteOptions {
+        let layout = layouts.and_then(|layouts| (layouts.0)(self.profile));
         WriteOptions {
             profile: self.profile,
             specs: self.specs.clone(),

@@ -91,7 +91,8 @@ impl StoredFile {
         for range in ranges {
             let len = range.end.saturating_sub(range.start);
             if bytes > 0 && bytes.saturating_add(len) > self.budget.bytes() {
-                self.fetch(machine, std::mem::take(&mut wave), bytes).await?;
+                self.fetch(machine, std::mem::take(&mut wave), bytes)
+                    .await?;
                 bytes = 0;
             }
             bytes = bytes.saturating_add(len);

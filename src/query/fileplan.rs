@@ -71,7 +71,10 @@ pub(crate) fn partition_literals(
     table: &TableSchema,
     values: &[ScalarValue],
 ) -> HashMap<String, ScalarValue> {
-    let names = table.table_partition_cols().iter().map(|f| f.name().clone());
+    let names = table
+        .table_partition_cols()
+        .iter()
+        .map(|f| f.name().clone());
     names.zip(values.iter().cloned()).collect()
 }
 
@@ -130,7 +133,11 @@ impl Rewriter {
             let columns = collect_columns(conjunct);
             let in_reader =
                 !columns.is_empty() && columns.iter().all(|c| c.index() < self.file_columns);
-            let place = if in_reader { &mut pushed } else { &mut residual };
+            let place = if in_reader {
+                &mut pushed
+            } else {
+                &mut residual
+            };
             place.push(Arc::clone(conjunct));
         }
         let residual = conjunction_opt(residual);
@@ -157,7 +164,10 @@ impl Rewriter {
                 .map(|expr| self.filter(expr))
                 .transpose()?,
             residual: residual.map(on_returned).transpose()?,
-            projection: projection.into_iter().map(on_returned).collect::<Result<_>>()?,
+            projection: projection
+                .into_iter()
+                .map(on_returned)
+                .collect::<Result<_>>()?,
             columns,
             row_ids,
         }))

@@ -181,4 +181,3 @@ impl FileFormat for PilasterFormat {
         Arc::new(PilasterSource::new(table_schema))
     }
 }
-

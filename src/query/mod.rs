@@ -59,7 +59,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_session::SessionStore;
 
-pub use config::PilasterOptions;
+pub use config::{Layouts, PilasterOptions};
 pub use format::{EXTENSION, PilasterFormat, PilasterFormatFactory};
 pub use sink::PilasterSink;
 pub use source::PilasterSource;

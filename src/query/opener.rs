@@ -17,9 +17,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file_stream::{FileOpenFuture, FileOpener};
 use datafusion_physical_expr_adapter::rewrite::rewrite_input_file_name_in_projection;
-use datafusion_physical_expr_adapter::{
-    PhysicalExprAdapterFactory, replace_columns_with_literals,
-};
+use datafusion_physical_expr_adapter::{PhysicalExprAdapterFactory, replace_columns_with_literals};
 use datafusion_pruning::FilePruner;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -358,7 +356,9 @@ impl Reading {
             .collect::<Result<Vec<ArrayRef>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::clone(&self.output);
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
     }
 }
 

@@ -110,7 +110,13 @@ impl ZoneBounds {
         };
         let bound = if descending { max } else { min };
         let order = arrow::compute::sort_to_indices(bound, Some(options), None).ok()?;
-        Some(order.values().iter().map(|&i| self.first + u64::from(i)).collect())
+        Some(
+            order
+                .values()
+                .iter()
+                .map(|&i| self.first + u64::from(i))
+                .collect(),
+        )
     }
 }
 

@@ -78,7 +78,10 @@ pub(crate) fn widens(from: &DataType, to: &DataType) -> bool {
             | (Int8, Int16 | Int32 | Int64 | Float32 | Float64)
             | (Int16, Int32 | Int64 | Float32 | Float64)
             | (Int32, Int64 | Float64)
-            | (UInt8, UInt16 | UInt32 | UInt64 | Int16 | Int32 | Int64 | Float32 | Float64)
+            | (
+                UInt8,
+                UInt16 | UInt32 | UInt64 | Int16 | Int32 | Int64 | Float32 | Float64
+            )
             | (UInt16, UInt32 | UInt64 | Int32 | Int64 | Float32 | Float64)
             | (UInt32, UInt64 | Int64 | Float64)
             | (Float16, Float32 | Float64)
@@ -113,15 +116,24 @@ mod tests {
     #[test]
     fn columns_are_united_and_widened() {
         let merged = merge(&[
-            file("a", &[("x", DataType::Int32, false), ("y", DataType::Utf8, false)]),
-            file("b", &[("x", DataType::Int64, false), ("z", DataType::UInt8, false)]),
+            file(
+                "a",
+                &[("x", DataType::Int32, false), ("y", DataType::Utf8, false)],
+            ),
+            file(
+                "b",
+                &[("x", DataType::Int64, false), ("z", DataType::UInt8, false)],
+            ),
         ])
         .unwrap();
-        let expected = file("", &[
-            ("x", DataType::Int64, false),
-            ("y", DataType::Utf8, true),
-            ("z", DataType::UInt8, true),
-        ]);
+        let expected = file(
+            "",
+            &[
+                ("x", DataType::Int64, false),
+                ("y", DataType::Utf8, true),
+                ("z", DataType::UInt8, true),
+            ],
+        );
         assert_eq!(merged, expected.1);
     }
 

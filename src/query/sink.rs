@@ -26,7 +26,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::task::JoinSet;
 
-use super::config::WriteSettings;
+use super::config::{Layouts, WriteSettings};
 use super::driver::external;
 use super::format::EXTENSION;
 use crate::file::Writer;
@@ -46,7 +46,12 @@ impl PilasterSink {
         Self { config, settings }
     }
 
-    async fn file(&self, store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Pending> {
+    async fn file(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        path: &Path,
+        context: &TaskContext,
+    ) -> Result<Pending> {
         let local = self.config.object_store_url.as_str().starts_with("file:");
         let (target, upload) = match local {
             true => (LocalFileSystem::new().path_to_filesystem(path)?, None),
@@ -57,7 +62,8 @@ impl PilasterSink {
             }
         };
         let schema = get_writer_schema(&self.config);
-        let options = self.settings.write_options();
+        let layouts = context.session_config().get_extension::<Layouts>();
+        let options = self.settings.write_options(layouts.as_deref());
         let writer = blocking({
             let (target, schema) = (target.clone(), Arc::clone(&schema));
             move || {
@@ -83,7 +89,9 @@ impl PilasterSink {
         context: &Arc<TaskContext>,
     ) -> Result<u64> {
         let config = &self.config;
-        let store = context.runtime_env().object_store(&config.object_store_url)?;
+        let store = context
+            .runtime_env()
+            .object_store(&config.object_store_url)?;
         let target = config
             .table_paths
             .first()
@@ -98,19 +106,22 @@ impl PilasterSink {
         let name = unique();
         let path_of = |part: usize| match single {
             true => target.prefix().clone(),
-            false => target.prefix().clone().join(format!("{name}_{part:04}.{EXTENSION}")),
+            false => target
+                .prefix()
+                .clone()
+                .join(format!("{name}_{part:04}.{EXTENSION}")),
         };
         let mut files = Vec::new();
         let mut rows_in_file = 0;
         if single {
-            files.push(self.file(&store, &path_of(0)).await?);
+            files.push(self.file(&store, &path_of(0), context).await?);
         }
         while let Some(batch) = data.next().await.transpose()? {
             if batch.num_rows() == 0 {
                 continue;
             }
             if files.is_empty() || (!single && rows_in_file >= most) {
-                files.push(self.file(&store, &path_of(files.len())).await?);
+                files.push(self.file(&store, &path_of(files.len()), context).await?);
                 rows_in_file = 0;
             }
             rows_in_file += batch.num_rows();
@@ -189,7 +200,9 @@ async fn send(file: &FilePath, store: &dyn ObjectStore, path: &Path) -> Result<(
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| exec_datafusion_err!("writing stopped: {e}"))?
@@ -219,7 +232,7 @@ impl FileSink for PilasterSink {
     ) -> Result<u64> {
         let mut tasks: JoinSet<Result<Pending>> = JoinSet::new();
         while let Some((path, mut batches)) = streams.recv().await {
-            let mut file = self.file(&store, &path).await?;
+            let mut file = self.file(&store, &path, context).await?;
             tasks.spawn(async move {
                 while let Some(batch) = batches.recv().await {
                     file = file.write(batch).await?;

@@ -37,7 +37,10 @@ use crate::file::ROW_ID;
 
 /// The field of [`ROW_ID`]: virtual columns carry an extension type.
 pub(crate) fn row_id_field() -> FieldRef {
-    let name = ("ARROW:extension:name".to_owned(), "pilaster.row_id".to_owned());
+    let name = (
+        "ARROW:extension:name".to_owned(),
+        "pilaster.row_id".to_owned(),
+    );
     let field = Field::new(ROW_ID, DataType::UInt64, false);
     Arc::new(field.with_metadata([name].into()))
 }
@@ -243,7 +246,9 @@ impl FileSource for PilasterSource {
         // Called for static filters and again for dynamic ones.
         source.predicate = match filters.is_empty() {
             true => self.predicate.clone(),
-            false => Some(conjunction(self.predicate.clone().into_iter().chain(filters))),
+            false => Some(conjunction(
+                self.predicate.clone().into_iter().chain(filters),
+            )),
         };
         Ok(
             FilterPushdownPropagation::with_parent_pushdown_result(answers)
@@ -317,7 +322,11 @@ impl FileSource for PilasterSource {
         files.sort_by(|a, b| match (bound(a), bound(b)) {
             (Some(a), Some(b)) => {
                 let order = a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal);
-                if hint.descending { order.reverse() } else { order }
+                if hint.descending {
+                    order.reverse()
+                } else {
+                    order
+                }
             }
             (a, b) => b.is_some().cmp(&a.is_some()),
         });

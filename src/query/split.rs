@@ -7,9 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::common::Statistics;
 use datafusion_datasource::file_groups::FileGroup;
 
 /// Rows in a zone where the plan does not know better.
@@ -58,9 +58,8 @@ pub(crate) fn split(groups: &[FileGroup], target: usize, ordered: bool) -> Optio
         }
         true => {
             let parts = parts_of_groups(groups, target);
-            let cut_group = |(group, parts): (&FileGroup, usize)| {
-                cut(&group.iter().collect::<Vec<_>>(), parts)
-            };
+            let cut_group =
+                |(group, parts): (&FileGroup, usize)| cut(&group.iter().collect::<Vec<_>>(), parts);
             groups.iter().zip(parts).flat_map(cut_group).collect()
         }
     };

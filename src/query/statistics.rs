@@ -60,7 +60,13 @@ pub(crate) async fn of_file(
                 meta.zone_rows().min(meta.rows().saturating_sub(start))
             };
             let all_null = |zone: usize| map.null_count.value(zone) == rows_of(zone);
-            bounds(map, known, column.field.data_type(), field.data_type(), &all_null)?;
+            bounds(
+                map,
+                known,
+                column.field.data_type(),
+                field.data_type(),
+                &all_null,
+            )?;
         }
     }
     statistics.total_byte_size = Precision::Inexact(decoded as usize);
@@ -91,10 +97,12 @@ fn bounds(
             return Ok(Precision::Absent);
         };
         let value = ScalarValue::try_from_array(values, zone)?.cast_to(wanted)?;
-        Ok(match exact && every_bound_is_exact(&map.flags, values, flag) {
-            true => Precision::Exact(value),
-            false => Precision::Inexact(value),
-        })
+        Ok(
+            match exact && every_bound_is_exact(&map.flags, values, flag) {
+                true => Precision::Exact(value),
+                false => Precision::Inexact(value),
+            },
+        )
     };
     known.min_value = bound(min, false, MIN_EXACT)?;
     known.max_value = bound(max, true, MAX_EXACT)?;

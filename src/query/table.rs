@@ -82,7 +82,9 @@ impl NumberedTable {
             .ok_or_else(|| exec_datafusion_err!("a scan of another format"))?
             .with_row_ids(projection)?;
         let mut statistics = config.statistics();
-        statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        statistics
+            .column_statistics
+            .push(ColumnStatistics::new_unknown());
         let groups = config.file_groups.iter().map(with_unknown_column).collect();
         let config = FileScanConfigBuilder::from(config.clone())
             .with_source(Arc::new(source))
@@ -156,7 +158,11 @@ impl TableProvider for NumberedTable {
     ) -> Result<ScanResult> {
         // Filters serve to choose files here; all of them come again when plans are made physical.
         let given = args.filters().unwrap_or_default();
-        let filters: Vec<Expr> = given.iter().filter(|f| !mentions_row_id(f)).cloned().collect();
+        let filters: Vec<Expr> = given
+            .iter()
+            .filter(|f| !mentions_row_id(f))
+            .cloned()
+            .collect();
         let limit = args.limit().filter(|_| filters.len() == given.len());
         let files = ScanArgs::default()
             .with_filters(Some(&filters))

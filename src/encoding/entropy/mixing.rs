@@ -10,14 +10,14 @@
 //! text before; that is a context and needs no coding of its own.
 
 /// Contexts that predict.
-const CONTEXTS: usize = 7;
+const CONTEXTS: usize = 8;
 /// Inputs of the mixer: the contexts and a constant.
 const INPUTS: usize = CONTEXTS + 1;
 /// Weight sets, chosen by how the text agrees with the one before.
 const SETS: usize = 3;
 /// One in the fixed point of weights.
 const ONE: i32 = 1 << 16;
-/// Rates of slots: `65536 / (n + 1.6)` for the n-th bit seen, not below 1/64.
+/// Rates of slots: `65536 / (n + 1.3)` for the n-th bit seen, not below 1/64.
 const LEAST_RATE: i32 = 65_536 / 64;
 
 /// Logistic function at -8, -7.5, ..., 8 in 1/4096.
@@ -148,7 +148,7 @@ impl Model {
         let size = (bytes * 16).next_power_of_two().clamp(1 << 12, 1 << 20);
         Self {
             logits: logits(),
-            rates: std::array::from_fn(|n| (655_360 / (10 * n as i32 + 16)).max(LEAST_RATE)),
+            rates: std::array::from_fn(|n| (655_360 / (10 * n as i32 + 13)).max(LEAST_RATE)),
             slots: vec![
                 Slot {
                     p: 1 << 15,
@@ -190,7 +190,7 @@ impl Model {
                 .sum();
             let p = squash((sum >> 16).clamp(-2047, 2047) as i32);
             let bit = coder.bit(p, byte >> shift & 1 == 1);
-            let error = ((i32::from(bit) << 12) - p) * 10;
+            let error = ((i32::from(bit) << 12) - p) * 4;
             for (weight, &x) in weights.iter_mut().zip(&inputs) {
                 *weight = (*weight + ((x * error + 0x2000) >> 14)).clamp(-8 * ONE, 8 * ONE);
             }
@@ -240,6 +240,7 @@ impl Contexts {
                     self.prefix
                 },
             ),
+            hash(8, self.recent),
         ];
         let set = match (agrees, position) {
             (false, _) => 0,

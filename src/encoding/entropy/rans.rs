@@ -59,7 +59,9 @@ impl Tables {
         let frequencies = normalize(counts, SCALE);
         let bits = match n {
             1 => 0,
-            _ => (usize::BITS - (n - 1).leading_zeros() + 1).min(10),
+            // Some elements a symbol, so that the search mostly ends where it starts.
+            2..=16 => usize::BITS - (n - 1).leading_zeros() + 3,
+            _ => (usize::BITS - (n - 1).leading_zeros() + 2).min(11),
         };
         let head = Head {
             entries: self.entries.len() as u32,
@@ -169,7 +171,8 @@ pub fn encode(intervals: &[Interval]) -> Vec<u8> {
 pub struct Decoder<'a> {
     states: [u32; LANES],
     words: &'a [[u8; 2]],
-    missing: bool,
+    /// Words taken in; beyond the last there are zeros.
+    taken: usize,
 }
 
 impl<'a> Decoder<'a> {
@@ -197,7 +200,7 @@ impl<'a> Decoder<'a> {
         Ok(Self {
             states,
             words,
-            missing: false,
+            taken: 0,
         })
     }
 
@@ -215,26 +218,22 @@ impl<'a> Decoder<'a> {
         let entry = tables.entries[i];
         let mut state =
             u32::from(entry.frequency) * (state >> SCALE_BITS) + slot - u32::from(entry.start);
-        if state < LOW {
-            let word = match self.words.split_first() {
-                Some((&word, rest)) => {
-                    self.words = rest;
-                    u16::from_le_bytes(word)
-                }
-                None => {
-                    self.missing = true;
-                    0
-                }
-            };
-            state = state << 16 | u32::from(word);
-        }
+        // Without a branch: whether a word is taken in is as good as random.
+        let word = self
+            .words
+            .get(self.taken)
+            .map_or(0, |&w| u16::from_le_bytes(w));
+        let low = state < LOW;
+        let renewed = state << 16 | u32::from(word);
+        state = if low { renewed } else { state };
+        self.taken += usize::from(low);
         self.states[lane % LANES] = state;
         entry.symbol
     }
 
     /// Fails unless exactly the whole stream was used.
     pub fn finish(self) -> Result<()> {
-        match !self.missing && self.words.is_empty() && self.states == [LOW; LANES] {
+        match self.taken == self.words.len() && self.states == [LOW; LANES] {
             true => Ok(()),
             false => Err(Error::corrupt("a rANS stream does not fit its tables")),
         }
@@ -288,7 +287,7 @@ mod tests {
     #[test]
     fn certain_symbols_cost_nothing() {
         let tables = tables();
-        let bytes = encode(&vec![tables.find(0, 3).unwrap(); 1000]);
+        let bytes = encode(&[tables.find(0, 3).unwrap(); 1000]);
         assert!(bytes.is_empty());
         let mut decoder = Decoder::new(&bytes).unwrap();
         assert!((0..1000).all(|row| decoder.symbol(row, &tables, 0) == 3));

@@ -2,10 +2,10 @@
 //!
 //! Structure comes first: nulls go to the nullable wrapper, nested types to their encodings. For a
 //! leaf there are two passes. First each encoding gives its verdict from the statistics alone:
-//! *skip*, *always*, or *measure*. Then those that ask for it are measured on a sample, and the best
-//! few of them on the whole array, where the smallest wins; sizes are weighted by the profile
-//! ([`rules`]), ties go to the one that was registered first. Whatever does not beat the plain form
-//! on the whole array is not taken.
+//! *skip*, *always*, or *measure*. Then those that ask for it are measured on a sample, their parts
+//! encoded by few simple means, and the best of them on the whole array, where the smallest wins;
+//! sizes are weighted by the profile ([`rules`]), ties go to the one that was registered first.
+//! Whatever does not beat the plain form on the whole array is not taken.
 
 use std::sync::Arc;
 
@@ -13,16 +13,19 @@ use arrow::array::{Array, ArrayRef};
 
 use super::{rules, sample};
 use crate::encoding::context::ChildEncoder;
-use crate::encoding::{EncodeContext, Encoding, Node, Role, Statistics, Verdict, physical};
+use crate::encoding::{EncodeContext, Encoding, Models, Node, Role, Statistics, Verdict, physical};
 use crate::error::{Error, Result};
 
 /// Id of the wrapper that all arrays with nulls get.
 pub const NULLABLE: &str = "pilaster.nullable.v1";
 const PLAIN: &str = "pilaster.plain.v1";
-/// Most encodings that are tried on a whole array after the sample.
-const FINALISTS: usize = 3;
+/// Most encodings that are tried on a whole array after the sample, at the root of a leaf. Below it
+/// the sample decides: otherwise whole arrays would be encoded again and again.
+const FINALISTS: usize = 2;
 /// How far behind the best a sample may be for its encoding to be tried on the whole array.
-const CLOSE: f64 = 1.15;
+const CLOSE: f64 = 1.10;
+/// Arrays that are no larger than this in plain form stay so.
+const SMALL: u64 = 64;
 
 /// Plans every child afresh.
 #[derive(Debug)]
@@ -88,9 +91,9 @@ fn candidates(array: &ArrayRef, role: Role, context: &EncodeContext<'_>) -> Vec<
         .iter()
         .filter(|e| e.parents_needed() == 0 && e.id() != NULLABLE && e.id() != PLAIN)
         .filter(|e| e.accepts(array.data_type()))
-        .filter(|e| rules::allowed(&***e, role, &context.chain))
+        .filter(|e| rules::allowed(&***e, array.data_type(), role, context))
         .filter_map(|e| {
-            let weight = rules::weight(&**e, context.profile)?;
+            let weight = rules::weight(&**e, array.data_type(), context.profile)?;
             Some(Candidate {
                 encoding: Arc::clone(e),
                 weight,
@@ -140,25 +143,39 @@ fn leaf(array: &ArrayRef, role: Role, context: &mut EncodeContext<'_>) -> Result
             Verdict::Always | Verdict::Measure => measured.push(candidate),
         }
     }
-    let finalists = match array.len() <= sample::WHOLE {
-        true => measured,
-        false => ranked(array, &statistics, measured, context)?,
+    if plain.stored_bytes() <= SMALL {
+        return Ok(plain);
+    }
+    let smallest = match context.sampling || measured.len() < 2 {
+        true => smallest(array, measured, context)?,
+        false => {
+            let ranked = ranked(array, &statistics, measured, context)?;
+            let most = if rules::above(context).is_empty() {
+                FINALISTS
+            } else {
+                1
+            };
+            first_of(array, ranked, most, context)?
+        }
     };
-    match smallest(array, finalists, context)? {
+    match smallest {
         Some((node, weighted)) if weighted < plain.stored_bytes() as f64 => Ok(node),
         _ => Ok(plain),
     }
 }
 
-/// The candidates that did best on a sample, best first.
+/// The candidates that a sample does not rule out, best first, with what it says of their size.
 fn ranked(
     array: &ArrayRef,
     statistics: &Statistics,
     candidates: Vec<Candidate>,
     context: &mut EncodeContext<'_>,
-) -> Result<Vec<Candidate>> {
+) -> Result<Vec<(f64, Candidate)>> {
     let sample = sample::of(array)?;
-    let about_sample = Statistics::of(&sample);
+    let about_sample = match sample.len() < array.len() {
+        true => Statistics::of(&sample),
+        false => statistics.clone(),
+    };
     let outer = std::mem::replace(&mut context.sampling, true);
     let mut scored = Vec::new();
     for candidate in candidates {
@@ -179,9 +196,42 @@ fn ranked(
     context.sampling = outer;
     // Stable: ties keep the order of registration.
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let best = scored.first().map_or(0.0, |s| s.0);
-    let close = scored.into_iter().take_while(|s| s.0 <= best * CLOSE);
-    Ok(close.take(FINALISTS).map(|(_, c)| c).collect())
+    Ok(scored)
+}
+
+/// The smallest of the first `most` candidates that do not decline the whole array, as far as they
+/// are close to the best.
+fn first_of(
+    array: &ArrayRef,
+    ranked: Vec<(f64, Candidate)>,
+    most: usize,
+    context: &mut EncodeContext<'_>,
+) -> Result<Option<(Node, f64)>> {
+    let before = context.models.clone();
+    let mut found: Option<(f64, Node, f64, Models)> = None;
+    let mut tried = 0;
+    for (score, candidate) in ranked {
+        let close = found
+            .as_ref()
+            .is_none_or(|(best, ..)| score <= best * CLOSE);
+        if tried == most || !close {
+            break;
+        }
+        *context.models = before.clone();
+        let Some((node, weighted)) = smallest(array, vec![candidate], context)? else {
+            continue;
+        };
+        tried += 1;
+        let smaller = found
+            .as_ref()
+            .is_none_or(|(_, _, best, _)| weighted < *best);
+        let score = found.as_ref().map_or(score, |f| f.0);
+        if smaller {
+            found = Some((score, node, weighted, context.models.clone()));
+        }
+    }
+    *context.models = found.as_ref().map_or(before, |f| f.3.clone());
+    Ok(found.map(|(_, node, weighted, _)| (node, weighted)))
 }
 
 /// The smallest of the encodings of the whole array, with its weighted size; models of the others

@@ -36,8 +36,8 @@ const KIND: &str = "fsst.v1";
 const BLOCK: usize = 8 << 10;
 /// Bytes on which an older table is compared with a new one.
 const TRIAL: usize = 32 << 10;
-/// Less text than this does not pay for a table.
-const SMALLEST: u64 = 512;
+/// Less text than this does not pay for a table and its training.
+const SMALLEST: u64 = 2048;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Metadata {
@@ -79,6 +79,9 @@ impl Encoding for Fsst {
             return Ok(None);
         }
         let (model, table) = table(values, last - first, context)?;
+        let Some(compressor) = &table.compressor else {
+            return Ok(None);
+        };
         let per_block = Blocks::rows_for(values.len(), last - first, BLOCK);
         let mut metadata = Metadata {
             rows_per_block: per_block as u64,
@@ -88,7 +91,7 @@ impl Encoding for Fsst {
         for start in (0..values.len()).step_by(per_block) {
             let end = (start + per_block).min(values.len());
             let raw = &values.values()[offsets[start] as usize..offsets[end] as usize];
-            let codes = table.compressor.compress(raw);
+            let codes = compressor.compress(raw);
             metadata.stored.push(codes.len() as u32);
             packed.extend_from_slice(&codes);
         }
@@ -193,17 +196,24 @@ fn table(
 ) -> Result<(u32, Arc<Table>)> {
     let texts: Vec<&[u8]> = (0..values.len()).map(|i| values.value(i)).collect();
     let new = Compressor::train(&texts);
-    let model = Model::new(KIND, Table::write(&new));
+    let bytes_of_new = Table::write(&new);
     if let Some((index, latest)) = context.models.latest(KIND) {
         let old = latest.parsed(KIND, Table::parse)?;
-        let trial = trial(values);
-        let cost = |c: &Compressor| c.compress(&trial).len() as f64;
-        let share = trial.len() as f64 / bytes as f64;
-        if cost(&old.compressor) <= cost(&new) * 1.03 + model.bytes().len() as f64 * share {
-            return Ok((index, old));
+        if let Some(compressor) = &old.compressor {
+            let trial = trial(values);
+            let cost = |c: &Compressor| c.compress(&trial).len() as f64;
+            let share = trial.len() as f64 / bytes as f64;
+            if cost(compressor) <= cost(&new) * 1.03 + bytes_of_new.len() as f64 * share {
+                return Ok((index, old));
+            }
         }
     }
-    let parsed = model.parsed(KIND, Table::parse)?;
+    let model = Model::new(KIND, bytes_of_new);
+    let parsed = model.parsed(KIND, |bytes| {
+        let mut table = Table::parse(bytes)?;
+        table.compressor = Some(new);
+        Ok(table)
+    })?;
     Ok((context.models.push(Arc::new(model)), parsed))
 }
 
@@ -220,11 +230,12 @@ fn trial(values: &BinaryArray) -> Vec<u8> {
     text
 }
 
-/// A checked symbol table.
+/// A checked symbol table, with the compressor if it was trained here. From stored bytes none is
+/// built: the library panics on some tables.
 struct Table {
     symbols: [Symbol; 255],
     lengths: [u8; 255],
-    compressor: Compressor,
+    compressor: Option<Compressor>,
 }
 
 impl Table {
@@ -265,11 +276,10 @@ impl Table {
         if !rest.is_empty() {
             return Err(wrong());
         }
-        let compressor = Compressor::rebuild_from(&symbols[..sizes.len()], sizes);
         Ok(Self {
             symbols,
             lengths,
-            compressor,
+            compressor: None,
         })
     }
 

@@ -40,6 +40,8 @@ pub struct Candidates {
 const ALL_PAIRS: usize = 64;
 /// Candidates of a column where not all pairs are measured.
 const LIKELY: usize = 16;
+/// Rows times pairs that are looked at to find those.
+const PAIR_WORK: usize = 800_000_000;
 /// Rows on which numeric columns are compared.
 const NUMERIC_ROWS: usize = 2000;
 
@@ -133,11 +135,13 @@ impl Sampled {
     /// Columns that share most information with each column, judged by a few rows and buckets.
     fn likely(&self) -> Vec<Vec<usize>> {
         let n = self.exact.len();
-        let (buckets, size) = match n {
-            0..=250 => (64usize, 2000),
-            _ => (16, 800),
+        // The work for all pairs is bounded, whatever their number.
+        let size = (PAIR_WORK / (n * n)).clamp(200, 2000).min(self.rows.len());
+        let buckets: usize = match size {
+            0..400 => 8,
+            400..1500 => 16,
+            _ => 64,
         };
-        let size = size.min(self.rows.len());
         let stride = (self.rows.len() / size.max(1)).max(1);
         let hashed: Vec<Vec<u16>> = (0..n)
             .map(|i| {
@@ -157,6 +161,7 @@ impl Sampled {
         let logs: Vec<f64> = (0..=size)
             .map(|c| c as f64 * (c.max(1) as f64).log2())
             .collect();
+        let rises: Vec<f64> = logs.windows(2).map(|w| w[1] - w[0]).collect();
         let single: Vec<f64> = hashed
             .iter()
             .map(|h| {
@@ -167,24 +172,20 @@ impl Sampled {
             .collect();
         let mut best: Vec<Vec<(f64, usize)>> = vec![Vec::new(); n];
         let mut counts = vec![0u16; buckets * buckets];
-        for i in 0..n {
-            for j in 0..i {
-                if self.exact[i].count <= 1 || self.exact[j].count <= 1 {
-                    continue;
-                }
-                let mut joint = 0.0;
-                for (&a, &b) in hashed[i].iter().zip(&hashed[j]) {
-                    let count = &mut counts[a as usize * buckets + b as usize];
-                    joint += logs[*count as usize + 1] - logs[*count as usize];
-                    *count += 1;
-                }
-                for (&a, &b) in hashed[i].iter().zip(&hashed[j]) {
-                    counts[a as usize * buckets + b as usize] = 0;
-                }
-                let shared = joint - single[i] - single[j];
-                best[i].push((-shared, j));
-                best[j].push((-shared, i));
+        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            if self.exact[i].count <= 1 || self.exact[j].count <= 1 {
+                continue;
             }
+            let mut joint = 0.0;
+            counts.fill(0);
+            for (&a, &b) in hashed[i].iter().zip(&hashed[j]) {
+                let count = &mut counts[a as usize * buckets + b as usize];
+                joint += rises[*count as usize];
+                *count += 1;
+            }
+            let shared = joint - single[i] - single[j];
+            best[i].push((-shared, j));
+            best[j].push((-shared, i));
         }
         best.into_iter()
             .map(|mut b| {

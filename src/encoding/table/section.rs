@@ -76,6 +76,11 @@ impl Profile {
         self.distinct.len()
     }
 
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.distinct.is_empty()
+    }
+
     /// Least regular value.
     pub fn least(&self) -> i64 {
         self.distinct.get(self.exceptions).copied().unwrap_or(0)

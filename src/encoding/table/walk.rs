@@ -7,7 +7,7 @@
 use super::model::ContextModel;
 use super::rows::{DENSE_MEMORY, Dense, changed, coarse, dense};
 use super::spec::{MAX_VARIABLES, Variable};
-use crate::encoding::entropy::rans::Decoder;
+use crate::encoding::entropy::rans::{Decoder, LANES};
 use crate::error::{Error, Result};
 
 const NONE: u8 = 0;
@@ -78,14 +78,15 @@ pub fn symbols(
     let walk = Walk::new(model, contexts, rows)?;
     if kinds.iter().all(|&k| k <= STATIC) {
         let tables = walk.tables(rows);
-        let mut lanes = out.chunks_exact_mut(4).zip(tables.chunks_exact(4));
-        for (four, tables) in &mut lanes {
-            for lane in 0..4 {
-                four[lane] = decoder.symbol(lane, &model.tables, tables[lane]);
+        let (fours, rest) = out.as_chunks_mut::<LANES>();
+        let (tables, last) = tables.as_chunks::<LANES>();
+        for (four, tables) in fours.iter_mut().zip(tables) {
+            for (lane, (out, &table)) in four.iter_mut().zip(tables).enumerate() {
+                *out = decoder.symbol(lane, &model.tables, table);
             }
         }
-        for row in rows / 4 * 4..rows {
-            out[row] = decoder.symbol(row, &model.tables, tables[row]);
+        for (lane, (out, &table)) in rest.iter_mut().zip(last).enumerate() {
+            *out = decoder.symbol(lane, &model.tables, table);
         }
     } else {
         macro_rules! kinds {
@@ -204,11 +205,15 @@ impl<'a> Walk<'a> {
             *out = symbol;
         };
         let mut row = 0;
-        for four in out.chunks_mut(4) {
+        let (fours, rest) = out.as_chunks_mut::<LANES>();
+        for four in fours {
             for (lane, out) in four.iter_mut().enumerate() {
                 step(row + lane, lane, out);
             }
-            row += 4;
+            row += LANES;
+        }
+        for (lane, out) in rest.iter_mut().enumerate() {
+            step(row + lane, lane, out);
         }
     }
 }

@@ -105,7 +105,11 @@ impl ColumnMeta {
             // A model without bytes has nothing to load. Models of other chunks stay unloaded;
             // asking for one fails by its kind.
             let inside = model.range.is_empty() && model.outside.is_none();
-            let kind = if inside { model.kind.as_str() } else { "unloaded" };
+            let kind = if inside {
+                model.kind.as_str()
+            } else {
+                "unloaded"
+            };
             let unloaded = || Arc::new(Model::new(kind, Buffer::from(&[] as &[u8])));
             models.push(model.loaded.get().cloned().unwrap_or_else(unloaded));
         }

@@ -464,6 +464,14 @@ fn words(choice: Choice, saved: &[f64]) -> Option<String> {
     })
 }
 
+/// The layout of a profile's tables; `None` stores each column as given.
+pub fn layout_for(profile: Profile) -> Option<Box<dyn Layout>> {
+    match profile {
+        Profile::Archive => Some(Box::new(ArchiveLayout::default())),
+        _ => None,
+    }
+}
+
 /// The bytes that each parent saves, out of a hidden column's [`ColumnSpec::words`], in the order of
 /// its parents.
 pub fn saved(words: &str) -> Vec<f64> {

@@ -59,7 +59,9 @@ async fn twenty_queries_agree_in_both_profiles() {
                     let got = run(&ours, sql).await;
                     let ordered = sql.contains("ORDER BY");
                     if let Some(difference) = compare::difference(&got, expected, ordered) {
-                        panic!("{profile:?}, {partitions} partitions, {rows} rows: {sql}: {difference}");
+                        panic!(
+                            "{profile:?}, {partitions} partitions, {rows} rows: {sql}: {difference}"
+                        );
                     }
                 }
             }
@@ -150,11 +152,9 @@ impl Kind {
                 numbers.map(|x| x.map(|x| x * 1_000_000)),
             )),
             Kind::Decimal => Arc::new(
-                Decimal128Array::from_iter(
-                    numbers.map(|x| x.map(|x| i128::from(x % 1_000_000))),
-                )
-                .with_precision_and_scale(9, 3)
-                .unwrap(),
+                Decimal128Array::from_iter(numbers.map(|x| x.map(|x| i128::from(x % 1_000_000))))
+                    .with_precision_and_scale(9, 3)
+                    .unwrap(),
             ),
             Kind::Dictionary => Arc::new(
                 numbers
@@ -215,7 +215,10 @@ fn condition(columns: &[Kind], depth: usize, r: &mut Random) -> String {
         }
         5 => format!("{c} IS DISTINCT FROM {literal}"),
         6 => format!("id % {} = {}", 1 + r.below(7), r.below(7)),
-        _ => format!("{c} {} {literal}", r.pick(&["=", "<>", "<", "<=", ">", ">="])),
+        _ => format!(
+            "{c} {} {literal}",
+            r.pick(&["=", "<>", "<", "<=", ">", ">="])
+        ),
     }
 }
 
@@ -236,7 +239,10 @@ fn query(columns: &[Kind], r: &mut Random) -> (String, bool) {
                 b = any(r);
             }
             if columns[b as usize] == Kind::Float {
-                return (format!("SELECT c{a}, count(c{b}) FROM t {filter} GROUP BY c{a}"), false);
+                return (
+                    format!("SELECT c{a}, count(c{b}) FROM t {filter} GROUP BY c{a}"),
+                    false,
+                );
             }
             let sql = format!(
                 "SELECT c{a}, count(*), count(c{b}), min(c{b}), max(id) FROM t {filter} GROUP BY c{a}"
@@ -294,7 +300,10 @@ async fn random_queries_over_random_tables_agree() {
         memory_table(&theirs, "t", &batches);
         let ours = session(*r.pick(&[1, 4]));
         run(&ours, &format!("SET pilaster.prune = {}", !r.one_in(4))).await;
-        let create = format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {}", folder.sql(""));
+        let create = format!(
+            "CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {}",
+            folder.sql("")
+        );
         run(&ours, &create).await;
         for _ in 0..10 {
             let (sql, ordered) = query(&kinds, r);

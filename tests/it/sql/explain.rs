@@ -5,7 +5,9 @@ use super::*;
 
 /// The plan with its metrics.
 pub async fn analyze(context: &SessionContext, sql: &str) -> String {
-    rows(context, &format!("EXPLAIN ANALYZE {sql}")).await.join("\n")
+    rows(context, &format!("EXPLAIN ANALYZE {sql}"))
+        .await
+        .join("\n")
 }
 
 /// A number out of `name=123`, with the units that DataFusion prints.
@@ -67,7 +69,10 @@ async fn a_projection_reads_its_columns_only() {
     let context = session(1);
     let all = analyze(&context, &format!("SELECT * FROM {file}")).await;
     let one = analyze(&context, &format!("SELECT sum(k) FROM {file}")).await;
-    assert!(metric(&one, "bytes_read") < 0.3 * metric(&all, "bytes_read"), "{one}");
+    assert!(
+        metric(&one, "bytes_read") < 0.3 * metric(&all, "bytes_read"),
+        "{one}"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +90,10 @@ async fn other_columns_are_decoded_for_surviving_rows_only() {
 async fn files_are_pruned_before_they_are_opened() {
     let folder = Folder::new();
     for i in 0..6 {
-        folder.file(&format!("t/{i}.pil"), &[integers("x", i * 1000..i * 1000 + 1000)]);
+        folder.file(
+            &format!("t/{i}.pil"),
+            &[integers("x", i * 1000..i * 1000 + 1000)],
+        );
     }
     let context = session(2);
     let sql = format!("SELECT x FROM {} WHERE x = 2500", folder.sql("t/"));
@@ -104,7 +112,12 @@ async fn metrics_have_levels_and_categories() {
     assert!(!summary.contains("time_decode="), "{summary}");
     run(&context, "SET datafusion.explain.analyze_level = 'dev'").await;
     let dev = analyze(&context, &format!("SELECT * FROM {file} WHERE k = 1")).await;
-    for name in ["time_decode=", "time_io=", "requests=", "footer_cache_hits="] {
+    for name in [
+        "time_decode=",
+        "time_io=",
+        "requests=",
+        "footer_cache_hits=",
+    ] {
         assert!(dev.contains(name), "{name} not in {dev}");
     }
 }

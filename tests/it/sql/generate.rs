@@ -37,7 +37,18 @@ impl Random {
 }
 
 const WORDS: [&str; 12] = [
-    "", "oak", "elm", "birch", "Ahorn", "pine tree", "érable", "100%", "a_b", "willow", "ash", "yew",
+    "",
+    "oak",
+    "elm",
+    "birch",
+    "Ahorn",
+    "pine tree",
+    "érable",
+    "100%",
+    "a_b",
+    "willow",
+    "ash",
+    "yew",
 ];
 
 /// A table with a column of each kind that queries treat differently.
@@ -58,11 +69,13 @@ pub fn table(rows: usize, seed: u64) -> Vec<RecordBatch> {
         4 => Some(f64::INFINITY),
         _ => Some((r.below(20_000) as f64 - 10_000.0) / 8.0),
     }));
-    let s = StringArray::from_iter(
-        (0..rows).map(|_| (!r.one_in(8)).then(|| *r.pick(&WORDS))),
-    );
+    let s = StringArray::from_iter((0..rows).map(|_| (!r.one_in(8)).then(|| *r.pick(&WORDS))));
     let u = StringArray::from_iter((0..rows).map(|i| {
-        let long = if i % 7 == 0 { "x".repeat(80) } else { String::new() };
+        let long = if i % 7 == 0 {
+            "x".repeat(80)
+        } else {
+            String::new()
+        };
         Some(format!("{long}{:08x}/{i}", r.next() as u32))
     }));
     let mut time = 1_700_000_000_000;

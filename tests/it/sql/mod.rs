@@ -22,6 +22,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use pilaster::file::Layout;
+use pilaster::kind::tables::layout::ArchiveLayout;
 use pilaster::{Profile, WriteOptions, Writer};
 use tempfile::TempDir;
 
@@ -30,7 +32,7 @@ fn session(partitions: usize) -> SessionContext {
     let config = SessionConfig::new()
         .with_target_partitions(partitions)
         .with_information_schema(true);
-    pilaster::query::session_with(config).unwrap()
+    pilaster::session(config).unwrap()
 }
 
 /// A session without our format, for comparison.
@@ -46,8 +48,13 @@ fn memory_table(context: &SessionContext, name: &str, batches: &[RecordBatch]) {
 
 /// Writes batches to a file.
 fn write(path: &Path, schema: &SchemaRef, batches: &[RecordBatch], profile: Profile) {
+    let layout: Option<Box<dyn Layout>> = match profile {
+        Profile::Archive => Some(Box::new(ArchiveLayout::default())),
+        _ => None,
+    };
     let options = WriteOptions {
         profile,
+        layout,
         ..WriteOptions::default()
     };
     let mut writer = Writer::create(path, Arc::clone(schema), options).unwrap();
@@ -122,7 +129,9 @@ async fn number(context: &SessionContext, sql: &str) -> i64 {
     let batches = run(context, sql).await;
     let rows = compare::rows(&batches);
     assert_eq!(rows.len(), 1, "{sql}");
-    rows[0].parse().unwrap_or_else(|_| panic!("{sql}: {}", rows[0]))
+    rows[0]
+        .parse()
+        .unwrap_or_else(|_| panic!("{sql}: {}", rows[0]))
 }
 
 /// The rows of a query, in order, values parted by `|`.

@@ -26,7 +26,10 @@ async fn sorted(context: &SessionContext, sql: &str) -> Vec<i64> {
 #[tokio::test]
 async fn a_declared_order_saves_the_sort_where_it_holds() {
     let folder = Folder::new();
-    let place = files(&folder, &[(0..20_000).collect(), (20_000..50_000).collect()]);
+    let place = files(
+        &folder,
+        &[(0..20_000).collect(), (20_000..50_000).collect()],
+    );
     for partitions in [1, 2, 3, 5] {
         let context = session(partitions);
         declared(&context, &place).await;
@@ -53,7 +56,10 @@ async fn files_that_overlap_are_sorted() {
         declared(&context, &place).await;
         assert_eq!(sorted(&context, "SELECT x FROM t ORDER BY x").await, all);
         let down: Vec<i64> = all.iter().rev().copied().collect();
-        assert_eq!(sorted(&context, "SELECT x FROM t ORDER BY x DESC").await, down);
+        assert_eq!(
+            sorted(&context, "SELECT x FROM t ORDER BY x DESC").await,
+            down
+        );
         let sql = "SELECT x FROM t ORDER BY x DESC LIMIT 7";
         assert_eq!(sorted(&context, sql).await, down[..7]);
     }
@@ -82,7 +88,9 @@ async fn repeated_values_across_zones_come_in_order() {
 async fn the_best_zones_are_read_first() {
     let folder = Folder::new();
     let mut random = Random::new(5);
-    let values: Vec<i64> = (0..100_000).map(|i| i * 10 + random.below(10) as i64).collect();
+    let values: Vec<i64> = (0..100_000)
+        .map(|i| i * 10 + random.below(10) as i64)
+        .collect();
     let place = files(&folder, std::slice::from_ref(&values));
     let context = session(1);
     let sql = format!("SELECT x FROM {place} ORDER BY x DESC LIMIT 3");

@@ -2,8 +2,8 @@
 //! `NAME*.pil` beside it.
 //!
 //! ```text
-//! pilaster import orders.csv -o pairs/orders.balanced.pil
-//! pilaster import orders.csv -o pairs/orders.archive.pil --profile archive
+//! pilaster import orders.csv pairs/orders.balanced.pil
+//! pilaster import orders.csv pairs/orders.archive.pil --profile archive
 //! pilaster export pairs/orders.balanced.pil pairs/orders.parquet
 //! PILASTER_PAIRS=pairs cargo test --release --test it sql::pairs -- --ignored --nocapture
 //! ```
@@ -37,13 +37,14 @@ fn q(name: &str) -> String {
 fn literal(value: &ScalarValue) -> Option<String> {
     match value {
         _ if value.is_null() => None,
-        ScalarValue::Utf8(Some(s)) | ScalarValue::LargeUtf8(Some(s)) | ScalarValue::Utf8View(Some(s)) => {
-            Some(format!("'{}'", s.replace('\'', "''")))
-        }
+        ScalarValue::Utf8(Some(s))
+        | ScalarValue::LargeUtf8(Some(s))
+        | ScalarValue::Utf8View(Some(s)) => Some(format!("'{}'", s.replace('\'', "''"))),
         ScalarValue::Dictionary(_, value) => literal(value),
         ScalarValue::Boolean(Some(b)) => Some(b.to_string()),
         _ => {
-            let text = arrow::util::display::array_value_to_string(&value.to_array().ok()?, 0).ok()?;
+            let text =
+                arrow::util::display::array_value_to_string(&value.to_array().ok()?, 0).ok()?;
             Some(format!("arrow_cast('{text}', '{}')", value.data_type()))
         }
     }
@@ -59,7 +60,11 @@ fn is_text(t: &DataType) -> bool {
 
 /// Twenty queries for a schema, with literals from the rows.
 fn queries(schema: &Schema, batches: &[RecordBatch]) -> Vec<String> {
-    let columns: Vec<_> = schema.fields().iter().filter(|f| !f.data_type().is_nested()).collect();
+    let columns: Vec<_> = schema
+        .fields()
+        .iter()
+        .filter(|f| !f.data_type().is_nested())
+        .collect();
     let some = |i: usize| columns[i * columns.len() / 7 % columns.len()];
     let value = |column: &str, part: usize| {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
@@ -97,25 +102,76 @@ fn queries(schema: &Schema, batches: &[RecordBatch]) -> Vec<String> {
     let order = all.join(", ");
     vec![
         "SELECT count(*) FROM t".to_owned(),
-        format!("SELECT min({0}), max({0}), count({0}), count({1}) FROM t", c[0], c[3]),
+        format!(
+            "SELECT min({0}), max({0}), count({0}), count({1}) FROM t",
+            c[0], c[3]
+        ),
         format!("SELECT count(*) FROM t WHERE {}", equal(0, 1)),
         format!("SELECT count(*) FROM t WHERE {}", equal(3, 5)),
         format!("SELECT {order} FROM t WHERE {}", equal(5, 3)),
-        format!("SELECT count(*), min({}) FROM t WHERE {}", c[2], between(1, ">", 2)),
-        format!("SELECT count(*), max({}) FROM t WHERE {} AND {}", c[1], between(2, "<=", 4), between(4, ">=", 6)),
-        format!("SELECT {}, count(*) AS n FROM t GROUP BY {} ORDER BY n DESC, {} LIMIT 100", c[1], c[1], c[1]),
-        format!("SELECT {0}, {1}, count(*) AS n FROM t GROUP BY {0}, {1} ORDER BY n DESC, {0}, {1} LIMIT 100", c[2], c[5]),
-        format!("SELECT {0}, count(*), min({1}), max({2}) FROM t WHERE {3} GROUP BY {0} ORDER BY {0} LIMIT 200", c[4], c[0], c[6], between(3, "<", 3)),
-        format!("SELECT count(*) FROM (SELECT DISTINCT {}, {} FROM t)", c[0], c[6]),
+        format!(
+            "SELECT count(*), min({}) FROM t WHERE {}",
+            c[2],
+            between(1, ">", 2)
+        ),
+        format!(
+            "SELECT count(*), max({}) FROM t WHERE {} AND {}",
+            c[1],
+            between(2, "<=", 4),
+            between(4, ">=", 6)
+        ),
+        format!(
+            "SELECT {}, count(*) AS n FROM t GROUP BY {} ORDER BY n DESC, {} LIMIT 100",
+            c[1], c[1], c[1]
+        ),
+        format!(
+            "SELECT {0}, {1}, count(*) AS n FROM t GROUP BY {0}, {1} ORDER BY n DESC, {0}, {1} LIMIT 100",
+            c[2], c[5]
+        ),
+        format!(
+            "SELECT {0}, count(*), min({1}), max({2}) FROM t WHERE {3} GROUP BY {0} ORDER BY {0} LIMIT 200",
+            c[4],
+            c[0],
+            c[6],
+            between(3, "<", 3)
+        ),
+        format!(
+            "SELECT count(*) FROM (SELECT DISTINCT {}, {} FROM t)",
+            c[0], c[6]
+        ),
         format!("SELECT {order} FROM t ORDER BY {order} LIMIT 50"),
-        format!("SELECT {0}, {1} FROM t ORDER BY {1} DESC, {0} LIMIT 50", c[0], c[5]),
-        format!("SELECT {0} FROM t WHERE {1} ORDER BY {0} DESC NULLS LAST LIMIT 20", c[2], between(6, ">", 1)),
+        format!(
+            "SELECT {0}, {1} FROM t ORDER BY {1} DESC, {0} LIMIT 50",
+            c[0], c[5]
+        ),
+        format!(
+            "SELECT {0} FROM t WHERE {1} ORDER BY {0} DESC NULLS LAST LIMIT 20",
+            c[2],
+            between(6, ">", 1)
+        ),
         format!("SELECT count(*) FROM t WHERE {}", like(0, "%a%")),
-        format!("SELECT {order} FROM t WHERE {} ORDER BY {order} LIMIT 30", like(1, "S%")),
+        format!(
+            "SELECT {order} FROM t WHERE {} ORDER BY {order} LIMIT 30",
+            like(1, "S%")
+        ),
         format!("SELECT count(*) FROM t WHERE {} IS NULL", c[6]),
-        format!("SELECT count(*) FROM t WHERE {} IS NOT NULL AND ({} OR {})", c[2], equal(1, 7), equal(4, 0)),
-        format!("SELECT count(*) FROM t JOIN (SELECT DISTINCT {0} AS y FROM t WHERE {1}) b ON {0} = y", c[1], equal(2, 6)),
-        format!("SELECT a.x, count(*) AS n FROM (SELECT {0} AS x FROM t WHERE {2}) a JOIN (SELECT {0} AS y, min({1}) AS m FROM t GROUP BY {0}) b ON a.x = b.y GROUP BY a.x ORDER BY n DESC, a.x LIMIT 20", c[4], c[0], between(0, ">=", 4)),
+        format!(
+            "SELECT count(*) FROM t WHERE {} IS NOT NULL AND ({} OR {})",
+            c[2],
+            equal(1, 7),
+            equal(4, 0)
+        ),
+        format!(
+            "SELECT count(*) FROM t JOIN (SELECT DISTINCT {0} AS y FROM t WHERE {1}) b ON {0} = y",
+            c[1],
+            equal(2, 6)
+        ),
+        format!(
+            "SELECT a.x, count(*) AS n FROM (SELECT {0} AS x FROM t WHERE {2}) a JOIN (SELECT {0} AS y, min({1}) AS m FROM t GROUP BY {0}) b ON a.x = b.y GROUP BY a.x ORDER BY n DESC, a.x LIMIT 20",
+            c[4],
+            c[0],
+            between(0, ">=", 4)
+        ),
     ]
 }
 
@@ -134,7 +190,8 @@ fn pairs(directory: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
         let stem = parquet.file_stem().unwrap().to_str().unwrap().to_owned();
         let belongs = |p: &&PathBuf| {
             let name = p.file_name().unwrap().to_str().unwrap();
-            name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('.'))
+            name.strip_prefix(&stem)
+                .is_some_and(|rest| rest.starts_with('.'))
         };
         let ours = ours.iter().filter(belongs).cloned().collect();
         (parquet, ours)
@@ -156,13 +213,20 @@ async fn real_tables_agree_with_their_parquet() {
             let expected = try_run(&theirs, &sql).await;
             for file in &ours {
                 let context = session(2);
-                let by_path = format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION '{}'", file.display());
+                let by_path = format!(
+                    "CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION '{}'",
+                    file.display()
+                );
                 run(&context, &by_path).await;
                 let got = try_run(&context, &sql).await;
                 let verdict = match (&got, &expected) {
                     (Ok(a), Ok(b)) => compare::difference(a, b, sql.contains("ORDER BY")),
                     (Err(_), Err(_)) => None,
-                    (a, b) => Some(format!("{:?}, not {:?}", a.as_ref().err(), b.as_ref().err())),
+                    (a, b) => Some(format!(
+                        "{:?}, not {:?}",
+                        a.as_ref().err(),
+                        b.as_ref().err()
+                    )),
                 };
                 if let Some(difference) = verdict {
                     wrong += 1;
@@ -170,7 +234,11 @@ async fn real_tables_agree_with_their_parquet() {
                 }
             }
         }
-        println!("{}: 20 queries over {} files", parquet.display(), ours.len());
+        println!(
+            "{}: 20 queries over {} files",
+            parquet.display(),
+            ours.len()
+        );
         for file in &ours {
             let size = std::fs::metadata(file).unwrap().len();
             let context = session(1);

@@ -45,11 +45,17 @@ async fn partition_columns_take_part_in_filters_and_projections() {
     let (place, theirs) = hive(&folder);
     for partitions in [1, 3] {
         let ours = session(partitions);
-        let create = format!("CREATE EXTERNAL TABLE t STORED AS PILASTER PARTITIONED BY (year, part) LOCATION {place}");
+        let create = format!(
+            "CREATE EXTERNAL TABLE t STORED AS PILASTER PARTITIONED BY (year, part) LOCATION {place}"
+        );
         run(&ours, &create).await;
         for sql in QUERIES {
             let (a, b) = (run(&ours, sql).await, run(&theirs, sql).await);
-            assert_eq!(compare::difference(&a, &b, sql.contains("ORDER")), None, "{sql}");
+            assert_eq!(
+                compare::difference(&a, &b, sql.contains("ORDER")),
+                None,
+                "{sql}"
+            );
         }
     }
 }
@@ -62,7 +68,11 @@ async fn partitions_are_inferred_from_a_path() {
     for sql in QUERIES {
         let by_path = sql.replace("FROM t", &format!("FROM {place}"));
         let (a, b) = (run(&ours, &by_path).await, run(&theirs, sql).await);
-        assert_eq!(compare::difference(&a, &b, sql.contains("ORDER")), None, "{by_path}");
+        assert_eq!(
+            compare::difference(&a, &b, sql.contains("ORDER")),
+            None,
+            "{by_path}"
+        );
     }
 }
 
@@ -73,7 +83,10 @@ async fn only_matching_folders_are_read() {
     let ours = session(1);
     let sql = format!("SELECT x FROM {place} WHERE part = 'b'");
     let plan = plan(&ours, &sql).await;
-    assert!(plan.contains("part=b") && !plan.contains("part=a"), "{plan}");
+    assert!(
+        plan.contains("part=b") && !plan.contains("part=a"),
+        "{plan}"
+    );
 }
 
 #[tokio::test]

@@ -43,10 +43,27 @@ async fn every_filter_goes_into_the_scan() {
 #[tokio::test]
 async fn a_count_under_a_filter_counts_what_passes() {
     let (_folder, ours, theirs) = with_table(40_000, 4).await;
-    for filter in ["k = 3", "k IS NULL", "id >= 39999", "id < 0", "n IS NULL", "n IS NOT NULL", "b"] {
-        agree(&ours, &theirs, &format!("SELECT count(*) FROM t WHERE {filter}")).await;
-        agree(&ours, &theirs, &format!("SELECT count(*), min(id), max(v) FROM t WHERE {filter}"))
-            .await;
+    for filter in [
+        "k = 3",
+        "k IS NULL",
+        "id >= 39999",
+        "id < 0",
+        "n IS NULL",
+        "n IS NOT NULL",
+        "b",
+    ] {
+        agree(
+            &ours,
+            &theirs,
+            &format!("SELECT count(*) FROM t WHERE {filter}"),
+        )
+        .await;
+        agree(
+            &ours,
+            &theirs,
+            &format!("SELECT count(*), min(id), max(v) FROM t WHERE {filter}"),
+        )
+        .await;
     }
 }
 
@@ -54,7 +71,11 @@ async fn a_count_under_a_filter_counts_what_passes() {
 async fn a_limit_comes_after_the_filter() {
     let (_folder, ours, _) = with_table(40_000, 1).await;
     for partitions in [1, 4] {
-        run(&ours, &format!("SET datafusion.execution.target_partitions = {partitions}")).await;
+        run(
+            &ours,
+            &format!("SET datafusion.execution.target_partitions = {partitions}"),
+        )
+        .await;
         for (sql, count) in [
             ("SELECT id FROM t WHERE id >= 39990 LIMIT 5", 5),
             ("SELECT id FROM t WHERE id >= 39990 LIMIT 50", 10),
@@ -102,10 +123,18 @@ async fn any_number_of_partitions_reads_each_row_once() {
     for rows in [0, 1, 8191, 8192, 8193, 40_000] {
         let (_folder, ours, _) = with_table(rows, 1).await;
         for partitions in 1..10 {
-            run(&ours, &format!("SET datafusion.execution.target_partitions = {partitions}")).await;
+            run(
+                &ours,
+                &format!("SET datafusion.execution.target_partitions = {partitions}"),
+            )
+            .await;
             let sql = "SELECT count(DISTINCT id), count(id + 1), sum(id) FROM t WHERE id >= 0";
             let n = rows as i64;
-            let sum = if n == 0 { "NULL".into() } else { (n * (n - 1) / 2).to_string() };
+            let sum = if n == 0 {
+                "NULL".into()
+            } else {
+                (n * (n - 1) / 2).to_string()
+            };
             assert_eq!(super::rows(&ours, sql).await, [format!("{n}|{n}|{sum}")]);
         }
     }
@@ -173,7 +202,12 @@ async fn pruning_changes_no_answer() {
             "coalesce(k, 7) = 7",
             "b IS DISTINCT FROM true",
         ] {
-            agree(&ours, &theirs, &format!("SELECT id, f FROM t WHERE {filter}")).await;
+            agree(
+                &ours,
+                &theirs,
+                &format!("SELECT id, f FROM t WHERE {filter}"),
+            )
+            .await;
         }
     }
 }
@@ -182,7 +216,10 @@ async fn pruning_changes_no_answer() {
 async fn an_error_in_a_filter_is_the_querys_error() {
     let (_folder, ours, _) = with_table(10_000, 2).await;
     let message = error(&ours, "SELECT id FROM t WHERE 10 / (id - 500) > 1").await;
-    assert!(message.to_lowercase().contains("divide by zero"), "{message}");
+    assert!(
+        message.to_lowercase().contains("divide by zero"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

@@ -66,9 +66,15 @@ async fn what_is_wrong_with_a_file_is_said() {
     let context = session(1);
     let select = |name: &str| format!("SELECT * FROM {}", folder.sql(name));
     let message = error(&context, &select("empty.pil")).await;
-    assert!(message.contains("empty.pil") && message.contains("is empty"), "{message}");
+    assert!(
+        message.contains("empty.pil") && message.contains("is empty"),
+        "{message}"
+    );
     let message = error(&context, &select("text.pil")).await;
-    assert!(message.contains("text.pil") && message.contains("not a .pil file"), "{message}");
+    assert!(
+        message.contains("text.pil") && message.contains("not a .pil file"),
+        "{message}"
+    );
     let message = error(&context, &select("missing.pil")).await;
     assert!(message.contains("missing.pil"), "{message}");
 }
@@ -98,5 +104,9 @@ async fn options_of_the_session_are_settable() {
     let context = session(1);
     run(&context, "SET pilaster.prune = false").await;
     run(&context, "SET pilaster.bytes_in_flight = 1000000").await;
-    assert!(error(&context, "SET pilaster.nonsense = 1").await.contains("nonsense"));
+    assert!(
+        error(&context, "SET pilaster.nonsense = 1")
+            .await
+            .contains("nonsense")
+    );
 }

@@ -16,7 +16,11 @@ async fn it_is_there_on_request_and_last() {
     let context = session(1);
     let all = format!("SELECT * FROM {file} LIMIT 1");
     assert_eq!(rows(&context, &all).await, ["100"]);
-    assert!(error(&context, &format!("SELECT _row_id FROM {file}")).await.contains("_row_id"));
+    assert!(
+        error(&context, &format!("SELECT _row_id FROM {file}"))
+            .await
+            .contains("_row_id")
+    );
     run(&context, "SET pilaster.row_id = true").await;
     assert_eq!(rows(&context, &all).await, ["100|0"]);
     run(&context, "SET pilaster.row_id = false").await;
@@ -30,7 +34,11 @@ async fn it_is_the_row_number_under_any_filter() {
     let file = folder.file("t.pil", &batches);
     for partitions in [1, 2, 5] {
         let context = numbered(partitions).await;
-        run(&context, &format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {file}")).await;
+        run(
+            &context,
+            &format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {file}"),
+        )
+        .await;
         for filter in [
             "true",
             "k = 3",
@@ -74,7 +82,11 @@ async fn a_row_is_fetched_by_its_number() {
     let context = numbered(1).await;
     let sql = format!("SELECT id, u FROM {file} WHERE _row_id = 33333");
     let analyzed = explain::analyze(&context, &sql).await;
-    assert_eq!(explain::pruned(&analyzed, "zones_pruned_statistics"), (6, 1), "{analyzed}");
+    assert_eq!(
+        explain::pruned(&analyzed, "zones_pruned_statistics"),
+        (6, 1),
+        "{analyzed}"
+    );
 }
 
 #[tokio::test]

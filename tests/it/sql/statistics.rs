@@ -8,7 +8,10 @@ use super::generate::{integers, table};
 use super::*;
 
 fn columns(columns: Vec<(&str, ArrayRef)>) -> Vec<RecordBatch> {
-    vec![RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap()]
+    vec![
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))
+            .unwrap(),
+    ]
 }
 
 #[tokio::test]
@@ -20,7 +23,10 @@ async fn counts_and_bounds_come_from_the_footer() {
     let plan = plan(&context, &sql).await;
     assert!(!plan.contains("DataSourceExec"), "{plan}");
     let answer = rows(&context, &sql).await;
-    assert!(answer[0].starts_with("30000|0|29999|2022-01-08|"), "{answer:?}");
+    assert!(
+        answer[0].starts_with("30000|0|29999|2022-01-08|"),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +49,9 @@ async fn cut_strings_are_no_answers() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec![long('b'), long('a'), long('c')]));
     let file = folder.file("t.pil", &columns(vec![("s", texts)]));
     let context = session(1);
-    let sql = format!("SELECT min(s) = repeat('y', 200) || 'a', max(s) = repeat('y', 200) || 'c' FROM {file}");
+    let sql = format!(
+        "SELECT min(s) = repeat('y', 200) || 'a', max(s) = repeat('y', 200) || 'c' FROM {file}"
+    );
     assert_eq!(rows(&context, &sql).await, ["true|true"]);
     let sql = format!("SELECT count(*) FROM {file} WHERE s = repeat('y', 200) || 'c'");
     assert_eq!(number(&context, &sql).await, 1);
@@ -80,8 +88,9 @@ async fn not_a_number_is_counted_as_datafusion_does() {
 async fn bounds_of_several_files_and_of_dictionaries() {
     let folder = Folder::new();
     let words = |range: std::ops::Range<i64>| -> Vec<RecordBatch> {
-        let array: DictionaryArray<arrow::datatypes::Int32Type> =
-            range.map(|i| Some(["b", "a", "d"][i as usize % 3])).collect();
+        let array: DictionaryArray<arrow::datatypes::Int32Type> = range
+            .map(|i| Some(["b", "a", "d"][i as usize % 3]))
+            .collect();
         columns(vec![("s", Arc::new(array))])
     };
     folder.file("t/a.pil", &words(0..1));
@@ -106,13 +115,21 @@ async fn a_table_of_no_rows() {
 async fn a_limit_stops_at_files_that_hold_enough() {
     let folder = Folder::new();
     for i in 0..5 {
-        folder.file(&format!("t/{i}.pil"), &[integers("x", i * 100..i * 100 + 100)]);
+        folder.file(
+            &format!("t/{i}.pil"),
+            &[integers("x", i * 100..i * 100 + 100)],
+        );
     }
     let context = session(1);
     let t = folder.sql("t/");
     let plan = plan(&context, &format!("SELECT x FROM {t} LIMIT 150")).await;
     assert_eq!(plan.matches(".pil").count(), 2, "{plan}");
-    assert_eq!(rows(&context, &format!("SELECT x FROM {t} LIMIT 150")).await.len(), 150);
+    assert_eq!(
+        rows(&context, &format!("SELECT x FROM {t} LIMIT 150"))
+            .await
+            .len(),
+        150
+    );
     let sql = format!("SELECT x FROM {t} WHERE x >= 450 LIMIT 150");
     assert_eq!(rows(&context, &sql).await.len(), 50);
 }

@@ -19,12 +19,19 @@ async fn copies_come_back_equal() {
         ("d.pil", "STORED AS PIL OPTIONS (profile 'fast')"),
         ("e/", "STORED AS PILASTER"),
     ] {
-        let copy = format!("COPY (SELECT * FROM {file}) TO {} {rest}", folder.sql(target));
+        let copy = format!(
+            "COPY (SELECT * FROM {file}) TO {} {rest}",
+            folder.sql(target)
+        );
         assert_eq!(number(&context, &copy).await, 30_000, "{copy}");
         let back = run(&context, &format!("SELECT * FROM {}", folder.sql(target))).await;
         assert_eq!(compare::difference(&back, &expected, false), None, "{copy}");
     }
-    assert!(folder.names("e").iter().all(|n| n.ends_with(".pil")), "{:?}", folder.names("e"));
+    assert!(
+        folder.names("e").iter().all(|n| n.ends_with(".pil")),
+        "{:?}",
+        folder.names("e")
+    );
 }
 
 #[tokio::test]
@@ -38,8 +45,16 @@ async fn a_single_file_keeps_the_order_of_the_query() {
     );
     run(&context, &copy).await;
     run(&context, "SET datafusion.execution.target_partitions = 1").await;
-    let stored = rows(&context, &format!("SELECT * FROM {}", folder.sql("sorted.pil"))).await;
-    let sorted = rows(&context, &format!("SELECT v, id FROM {file} ORDER BY v DESC, id")).await;
+    let stored = rows(
+        &context,
+        &format!("SELECT * FROM {}", folder.sql("sorted.pil")),
+    )
+    .await;
+    let sorted = rows(
+        &context,
+        &format!("SELECT v, id FROM {file} ORDER BY v DESC, id"),
+    )
+    .await;
     assert_eq!(stored, sorted);
 }
 
@@ -55,7 +70,10 @@ async fn inserts_add_files_to_a_folder() {
     assert_eq!(number(&context, "SELECT count(*) FROM t").await, 0);
     let insert = "INSERT INTO t VALUES (1, 'one'), (2, NULL)";
     assert_eq!(number(&context, insert).await, 2);
-    assert_eq!(number(&context, "INSERT INTO t SELECT x + 10, s FROM t").await, 2);
+    assert_eq!(
+        number(&context, "INSERT INTO t SELECT x + 10, s FROM t").await,
+        2
+    );
     assert_eq!(
         rows(&context, "SELECT * FROM t ORDER BY x").await,
         ["1|one", "2|NULL", "11|one", "12|NULL"]
@@ -77,7 +95,11 @@ async fn inserted_rows_stay_in_order() {
     );
     run(&context, &create).await;
     let file = folder.file("n.pil", &[integers("x", 0..100_000)]);
-    run(&context, &format!("INSERT INTO t SELECT x FROM {file} ORDER BY x")).await;
+    run(
+        &context,
+        &format!("INSERT INTO t SELECT x FROM {file} ORDER BY x"),
+    )
+    .await;
     let all = rows(&context, "SELECT x FROM t").await;
     assert!(all.iter().enumerate().all(|(i, x)| *x == i.to_string()));
 }
@@ -92,7 +114,10 @@ async fn a_query_that_fails_leaves_what_was_there() {
     let failing = format!("SELECT 1 / (40000 - x) AS y FROM {file}");
     for (target, rest) in [(old, ""), (folder.sql("dir/"), "STORED AS PILASTER")] {
         let message = error(&context, &format!("COPY ({failing}) TO {target} {rest}")).await;
-        assert!(message.to_lowercase().contains("divide by zero"), "{message}");
+        assert!(
+            message.to_lowercase().contains("divide by zero"),
+            "{message}"
+        );
     }
     assert_eq!(std::fs::read(folder.path("old.pil")).unwrap(), before);
     assert_eq!(folder.names(""), ["dir", "old.pil", "t.pil"]);
@@ -113,11 +138,19 @@ async fn what_is_not_done_is_refused() {
     let folder = Folder::new();
     let context = session(1);
     let file = folder.file("t/a.pil", &[integers("x", 0..3)]);
-    run(&context, &format!("CREATE EXTERNAL TABLE f STORED AS PILASTER LOCATION {file}")).await;
+    run(
+        &context,
+        &format!("CREATE EXTERNAL TABLE f STORED AS PILASTER LOCATION {file}"),
+    )
+    .await;
     let message = error(&context, "INSERT INTO f VALUES (1)").await;
     assert!(message.contains("single file"), "{message}");
     let place = folder.sql("t/");
-    run(&context, &format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {place}")).await;
+    run(
+        &context,
+        &format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {place}"),
+    )
+    .await;
     let message = error(&context, "INSERT OVERWRITE t VALUES (1)").await;
     assert!(message.contains("not done"), "{message}");
     let copy = |options: &str| format!("COPY f TO {} OPTIONS ({options})", folder.sql("x.pil"));
@@ -126,7 +159,11 @@ async fn what_is_not_done_is_refused() {
     let message = error(&context, &copy("compression 'zstd'")).await;
     assert!(message.contains("format.profile"), "{message}");
     run(&context, "SET pilaster.row_id = true").await;
-    run(&context, &format!("CREATE EXTERNAL TABLE r STORED AS PILASTER LOCATION {place}")).await;
+    run(
+        &context,
+        &format!("CREATE EXTERNAL TABLE r STORED AS PILASTER LOCATION {place}"),
+    )
+    .await;
     let message = error(&context, "INSERT INTO r VALUES (1, 2)").await;
     assert!(message.contains("row numbers"), "{message}");
 }
@@ -136,7 +173,10 @@ async fn an_empty_result_is_a_file_of_no_rows() {
     let folder = Folder::new();
     let file = folder.file("t.pil", &[integers("x", 0..3)]);
     let context = session(2);
-    let copy = format!("COPY (SELECT * FROM {file} WHERE x > 5) TO {}", folder.sql("none.pil"));
+    let copy = format!(
+        "COPY (SELECT * FROM {file} WHERE x > 5) TO {}",
+        folder.sql("none.pil")
+    );
     assert_eq!(number(&context, &copy).await, 0);
     let count = format!("SELECT count(*) FROM {}", folder.sql("none.pil"));
     assert_eq!(number(&context, &count).await, 0);

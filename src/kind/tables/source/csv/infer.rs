@@ -101,6 +101,16 @@ impl Guess {
         if self.possible == 0 {
             return;
         }
+        if short_integer(cell) {
+            // Most cells of most tables: decided without looking any further.
+            let digits = if cell[0] == b'0' { 0 } else { cell.len() };
+            self.typed = true;
+            self.whole = true;
+            self.integer_digits = self.integer_digits.max(digits);
+            let decimal = *self.scale.get_or_insert(0) == 0 && self.integer_digits <= 38;
+            self.possible &= INTEGER | FLOAT | if decimal { DECIMAL } else { 0 };
+            return;
+        }
         let fits = match cell[0] {
             b'-' | b'0'..=b'9' => self.number_or_time(cell),
             b't' | b'f' | b'T' | b'F' => self.boolean(cell),
@@ -323,6 +333,12 @@ impl Guess {
         }
         None
     }
+}
+
+/// Whether a cell is a whole number of at most 15 digits without sign or leading zero.
+#[inline]
+fn short_integer(cell: &[u8]) -> bool {
+    cell.len() <= 15 && (cell[0] != b'0' || cell.len() == 1) && cell.iter().all(u8::is_ascii_digit)
 }
 
 /// The time zone of a column, as Arrow names it.
