@@ -128,6 +128,7 @@ impl<'a> DecodeContext<'a> {
         value: &Scalar<ArrayRef>,
     ) -> Result<BooleanArray> {
         check_rows(node)?;
+        self.reserve_rows(node.rows.div_ceil(8), 1)?;
         let result = self
             .registry
             .get(&node.encoding)?

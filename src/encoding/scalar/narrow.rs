@@ -111,10 +111,12 @@ impl Encoding for Narrow {
         // The order of the bytes is not that of the numbers, so only equality goes below.
         let plain = value.clone().into_inner();
         let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
-        if !equality || plain.data_type() != data_type || plain.null_count() > 0 {
+        let fixed = plain.as_fixed_size_binary_opt();
+        let fixed = fixed.filter(|p| equality && p.data_type() == data_type && p.null_count() == 0);
+        let Some(fixed) = fixed else {
             return op.apply(&self.decode(node, data_type, context)?, value);
-        }
-        let bytes = plain.as_fixed_size_binary().value(0);
+        };
+        let bytes = fixed.value(0);
         let narrow = match bytes.len() {
             16 => narrowed::<16>(bytes),
             _ => narrowed::<32>(bytes),
