@@ -245,38 +245,36 @@ fn parts(bytes: &[u8]) -> Parts {
     let end = &bytes[bytes.len() - 64..];
     let word = |at: usize| u64::from_le_bytes(end[at..at + 8].try_into().unwrap()) as usize;
     let (offset, len) = (word(24), word(32));
+    let stored = &bytes[offset..offset + len];
     let unpacked = u32::from_le_bytes(end[44..48].try_into().unwrap()) as usize;
-    let mut footer = bytes[offset..offset + len].to_vec();
-    if unpacked > 0 {
-        footer = zstd::bulk::decompress(&footer, unpacked).unwrap();
-    }
-    Parts {
+    let footer = match unpacked {
+        0 => stored.to_vec(),
+        n => zstd::bulk::decompress(stored, n).unwrap(),
+    };
+    let mut parts = Parts {
         area: bytes[..offset].to_vec(),
         footer: proto::Footer::decode(footer.as_slice()).unwrap(),
+    };
+    for column in 0..parts.footer.columns.len() {
+        if let Some(block) = parts.footer.columns[column].block.take() {
+            parts.set_block(column, &block);
+        }
     }
+    parts
 }
 
 impl Parts {
-    fn block(&self, column: usize) -> Vec<u8> {
+    fn block(&self, column: usize) -> (usize, usize) {
         let entry = &self.footer.columns[column];
-        match &entry.block {
-            Some(block) => block.clone(),
-            None => {
-                let start = entry.offset as usize;
-                self.area[start..start + entry.length as usize].to_vec()
-            }
-        }
+        (
+            entry.offset as usize,
+            (entry.offset + entry.length) as usize,
+        )
     }
 
-    /// Puts another block in the place of a column's: in the footer or outside, as its length will.
+    /// Puts another block in the place of a column's.
     fn set_block(&mut self, column: usize, block: &[u8]) {
         let entry = &mut self.footer.columns[column];
-        if block.len().is_multiple_of(3) {
-            (entry.offset, entry.length, entry.checksum) = (0, 0, 0);
-            entry.block = Some(block.to_vec());
-            return;
-        }
-        entry.block = None;
         entry.offset = self.area.len() as u64;
         entry.length = block.len() as u64;
         entry.checksum = checksum(block);
@@ -287,18 +285,12 @@ impl Parts {
     fn with_footer(self, footer: &[u8]) -> Vec<u8> {
         let mut bytes = self.area;
         let offset = bytes.len() as u64;
-        let packed = zstd::bulk::compress(footer, 3).unwrap();
-        let (footer, unpacked) = match footer.len().is_multiple_of(2) {
-            true => (packed.as_slice(), footer.len() as u32),
-            false => (footer, 0),
-        };
         bytes.extend_from_slice(footer);
         let mut end = [0u8; 64];
         end[0] = 1;
         end[24..32].copy_from_slice(&offset.to_le_bytes());
         end[32..40].copy_from_slice(&(footer.len() as u64).to_le_bytes());
         end[40..44].copy_from_slice(&checksum(footer).to_le_bytes());
-        end[44..48].copy_from_slice(&unpacked.to_le_bytes());
         end[48..56].copy_from_slice(&(bytes.len() as u64 + 64).to_le_bytes());
         end[56..64].copy_from_slice(b"\0\n\r1\x1aLIP");
         let own = checksum(&end);
@@ -317,7 +309,8 @@ impl Parts {
 fn forge(original: &Original, rng: &mut Rng) -> (String, Vec<u8>) {
     let mut parts = parts(&original.bytes);
     let column = rng.below(parts.footer.columns.len());
-    let block = parts.block(column);
+    let (start, end) = parts.block(column);
+    let block = parts.area[start..end].to_vec();
     match rng.below(8) {
         0 => {
             let footer = parts.footer.encode_to_vec();
@@ -381,7 +374,8 @@ fn a_forged_file_without_changes_is_the_original() {
     for original in originals() {
         let mut parts = parts(&original.bytes);
         for column in 0..parts.footer.columns.len() {
-            let block = parts.block(column);
+            let (start, end) = parts.block(column);
+            let block = parts.area[start..end].to_vec();
             parts.set_block(column, &block);
         }
         let read = contents(&parts.joined()).unwrap();
