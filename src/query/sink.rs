@@ -225,7 +225,7 @@ impl FileSink for PilasterSink {
 
     async fn spawn_writer_tasks_and_join(
         &self,
-        _context: &Arc<TaskContext>,
+        context: &Arc<TaskContext>,
         demux: datafusion::common::runtime::SpawnedTask<Result<()>>,
         mut streams: DemuxedStreamReceiver,
         store: Arc<dyn ObjectStore>,

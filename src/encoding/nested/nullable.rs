@@ -76,12 +76,10 @@ impl Encoding for Nullable {
             return Err(Error::corrupt("validity inside validity"));
         }
         let nulls = NullBuffer::new(validity.values().clone());
-        if let Some(bits) = values.as_boolean_opt() {
-            // Bits may start inside a byte, which data that is given nulls may not.
-            return Ok(Arc::new(BooleanArray::new(
-                bits.values().clone(),
-                Some(nulls),
-            )));
+        // A slice of booleans keeps its offset, which nulls that start at zero would not fit.
+        if let Some(values) = values.as_boolean_opt() {
+            let values = values.values().clone();
+            return Ok(Arc::new(BooleanArray::new(values, Some(nulls))));
         }
         let data = values.to_data().into_builder().nulls(Some(nulls));
         Ok(make_array(data.build()?))
