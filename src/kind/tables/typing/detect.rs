@@ -36,9 +36,18 @@ pub(super) fn parts(distinct: &Distinct<'_>, rows: usize) -> Option<Vec<Part>> {
     for example in &examples {
         candidates.extend(affixed(example, &sample));
     }
-    if distinct.len() as f64 > SEVERAL * rows as f64 {
-        candidates.extend(examples.iter().filter_map(|e| runs(e, &sample)));
+    if let Some(parts) = best_of(candidates, &sample) {
+        return Some(parts);
     }
+    if distinct.len() as f64 <= SEVERAL * rows as f64 {
+        return None;
+    }
+    let several = examples.iter().filter_map(|e| runs(e, &sample)).collect();
+    best_of(several, &sample)
+}
+
+/// The parts that most of a sample is made of, if nearly all of it is.
+fn best_of(candidates: Vec<Vec<Part>>, sample: &[&[u8]]) -> Option<Vec<Part>> {
     let mut scratch = Vec::new();
     let mut best: Option<(usize, Vec<Part>)> = None;
     for parts in candidates {
@@ -121,7 +130,7 @@ fn tokens(text: &[u8]) -> Option<Vec<&[u8]>> {
 fn number_form(sample: &[&[u8]]) -> Option<TextForm> {
     let mut decimals = Vec::new();
     let mut padded: BTreeMap<u32, usize> = BTreeMap::new();
-    let (mut bare, mut trailing) = (false, false);
+    let (mut bare, mut trailing) = (false, 0);
     for text in sample {
         let unsigned = text.strip_prefix(b"-").unwrap_or(text);
         let (whole, fraction) = match unsigned.iter().position(|&b| b == b'.') {
@@ -135,7 +144,7 @@ fn number_form(sample: &[&[u8]]) -> Option<TextForm> {
         }
         decimals.push(fraction.len() as u32);
         bare |= whole.is_empty();
-        trailing |= fraction.len() > 1 && fraction.ends_with(b"0");
+        trailing += usize::from(fraction.len() > 1 && fraction.ends_with(b"0"));
         if whole.len() > 1 && whole.starts_with(b"0") {
             *padded.entry(whole.len() as u32).or_default() += 1;
         }
@@ -147,7 +156,12 @@ fn number_form(sample: &[&[u8]]) -> Option<TextForm> {
         Some((&width, _)) => width,
         None => u32::from(!bare),
     };
-    let kept = if trailing { most } else { least.min(most) };
+    // All with as many decimals, or none with a zero at the end: what fewer values break.
+    let fixed = decimals.iter().filter(|&&d| d == most).count();
+    let kept = match fixed + trailing >= decimals.len() {
+        true => most,
+        false => least.min(most),
+    };
     TextForm::number(width, most, kept).ok()
 }
 

@@ -215,8 +215,14 @@ fn other_floats_get_a_dictionary_if_they_recur() {
 
 #[test]
 fn text_gets_a_sorted_dictionary() {
-    let mut values: Vec<Option<String>> =
-        (0..400).map(|i| Some(format!("name {}", i % 50))).collect();
+    let name = |i: u8| {
+        format!(
+            "name {}{}",
+            char::from(b'a' + i / 8),
+            char::from(b'a' + i % 8)
+        )
+    };
+    let mut values: Vec<Option<String>> = (0..400u16).map(|i| Some(name((i % 50) as u8))).collect();
     values[3] = None;
     values[4] = Some(String::new());
     values[5] = Some("a text that is longer than sixteen bytes".into());
