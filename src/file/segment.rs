@@ -104,6 +104,11 @@ impl Segment {
         self.length
     }
 
+    /// True if the payload has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Where it starts in the file; inline segments have no place of their own.
     pub fn offset(&self) -> Option<u64> {
         self.inline.is_none().then_some(self.offset)

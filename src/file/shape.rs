@@ -45,13 +45,13 @@ impl EncodingTable {
     }
 
     /// The message of a node tree.
-    pub fn to_proto(&mut self, node: &Node) -> proto::Node {
+    pub fn message(&mut self, node: &Node) -> proto::Node {
         proto::Node {
             encoding: self.position(&node.encoding),
             rows: node.rows as u64,
             metadata: node.metadata.clone(),
             buffers: node.buffers.iter().map(NodeBuffer::len).collect(),
-            children: node.children.iter().map(|c| self.to_proto(c)).collect(),
+            children: node.children.iter().map(|c| self.message(c)).collect(),
             model: node.model.map_or(0, |m| m + 1),
             parents: node.parents.clone(),
         }

@@ -198,7 +198,8 @@ impl Model {
                 let slot = &mut self.slots[at];
                 let rate = self.rates[usize::from(slot.seen)];
                 let target = if bit { 65_535 } else { 0 };
-                let moved = i32::from(slot.p) + (((target - i32::from(slot.p)) >> 1) * rate >> 15);
+                let moved =
+                    i32::from(slot.p) + ((((target - i32::from(slot.p)) >> 1) * rate) >> 15);
                 slot.p = moved.clamp(32, 65_535 - 32) as u16;
                 slot.seen = (slot.seen + 1).min(63);
             }

@@ -192,8 +192,8 @@ pub fn predict(
         }
         Prediction::Step(scaled) => {
             let mut old = NONE;
-            for row in 0..rows {
-                let now = scaled.of(parents[scaled.parent][row]).unwrap_or(NONE);
+            for (row, &value) in parents[scaled.parent].iter().take(rows).enumerate() {
+                let now = scaled.of(value).unwrap_or(NONE);
                 let moved = match now == NONE || old == NONE {
                     true => before,
                     false => before.wrapping_add(now.wrapping_sub(old)),

@@ -83,7 +83,7 @@ pub fn grow(symbols: &[u32], alphabet: usize, contexts: &[Context<'_>]) -> Grown
 
 /// `n log2 n` for small n.
 fn logs() -> Vec<f64> {
-    (0..8192u32).map(|n| plain_log(n)).collect()
+    (0..8192u32).map(plain_log).collect()
 }
 
 fn plain_log(n: u32) -> f64 {

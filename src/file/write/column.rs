@@ -154,7 +154,7 @@ impl ColumnWriter {
                 rows: chunk.node.rows as u64,
                 segment,
                 offset: 0,
-                root: Some(table.to_proto(&chunk.node)),
+                root: Some(table.message(&chunk.node)),
                 decoded_bytes: chunk.decoded_bytes,
             });
         }
@@ -241,7 +241,7 @@ impl ColumnWriter {
                 );
                 let node = planner.encode_child(array, Role::Values, &mut context)?;
                 shape::write_buffers(&node, &mut payload)?;
-                Ok(Some(table.to_proto(&node)))
+                Ok(Some(table.message(&node)))
             };
             let (min, max) = match &zones.bounds {
                 Some((min, max)) => (put(min)?, put(max)?),

@@ -13,10 +13,13 @@ use crate::file::read::{MAX_EXACT, MIN_EXACT};
 /// Longer text bounds are cut.
 const BOUND_BYTES: usize = 64;
 
+/// Bounds, null counts and flags of consecutive zones.
+type Piece = (Option<(ArrayRef, ArrayRef)>, UInt64Array, UInt8Array);
+
 /// The zone map of a column so far.
 #[derive(Debug, Default)]
 pub(crate) struct ZoneBuilder {
-    pieces: Vec<(Option<(ArrayRef, ArrayRef)>, UInt64Array, UInt8Array)>,
+    pieces: Vec<Piece>,
 }
 
 /// A finished zone map.

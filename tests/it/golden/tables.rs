@@ -64,7 +64,7 @@ fn columns() -> Vec<(String, ArrayRef)> {
     );
     add(
         "bool_mixed",
-        Arc::new(BooleanArray::from(of(|i| mix(i) % 3 == 0))),
+        Arc::new(BooleanArray::from(of(|i| mix(i).is_multiple_of(3)))),
     );
     add("bool_true", Arc::new(BooleanArray::from(of(|_| true))));
     add("i8", Arc::new(Int8Array::from(of(|i| mix(i) as i8))));
