@@ -1,7 +1,7 @@
 //! Chooses encodings.
 //!
 //! One [`Planner`] serves the chunks of one column, in order. It chooses for the first chunk
-//! ([`choose`]), remembers the tree that came out ([`plan`]) and encodes the following chunks alike,
+//! (`choose`), remembers the tree that came out (`plan`) and encodes the following chunks alike,
 //! as long as they come out alike: choosing is the costly part of writing. A user's [`Spec`] takes
 //! the place of the choice at the root.
 //!

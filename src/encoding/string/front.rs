@@ -2,7 +2,7 @@
 //!
 //! For sorted text, paths and the values of dictionaries, which are sorted. Child 0 holds for each
 //! row the number of bytes that it begins with like the row before it (uint32), child 1 the rest of
-//! its bytes (binary). Every [`RESTART`] rows the shared length is zero, so that a row is restored
+//! its bytes (binary). Every `RESTART` rows the shared length is zero, so that a row is restored
 //! from the start of its block on.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `pilaster.planes.v1`: integers as bytes, cut the way that a general compressor likes best.
 //!
 //! For columns that repeat long stretches: schedules, tracks, resampled series. Integers become
-//! codes (see [`Shape`](super::lz::Shape)) or differences of codes, their bytes are laid out value
+//! codes (see [`Shape`]) or differences of codes, their bytes are laid out value
 //! by value or plane by plane, and zstd takes the rest. The smallest of the variants is kept.
 //!
 //! The one buffer is a zstd frame.
