@@ -27,7 +27,7 @@
 //! let context = datafusion::prelude::SessionContext::new();
 //! pilaster::query::register(&context)?;
 //! context.sql("SELECT max(people) FROM 'towns.pil'").await?.show().await?;
-//! # datafusion::error::Result::Ok(())
+//! # Ok::<(), datafusion::error::DataFusionError>(())
 //! # };
 //! # Ok(())
 //! # }
