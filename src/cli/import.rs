@@ -41,7 +41,7 @@ pub(super) struct Args {
     /// Columns to sort the rows by.
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     sort_by: Vec<String>,
-    /// The first line of CSV names the columns; that is the default.
+    /// The first line of CSV names the columns; that is the default, unless a number is in it twice.
     #[arg(long, conflicts_with = "no_header")]
     header: bool,
     /// The first line of CSV is a row; the columns become column_1, column_2, ...

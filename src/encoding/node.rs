@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::ArrowNativeType;
 
+use super::model::Models;
 use crate::error::{Error, Result};
 
 /// Deepest tree that is accepted.
@@ -185,6 +186,16 @@ impl Node {
         self.buffers
             .get(i)
             .ok_or_else(|| Error::corrupt(format!("{} lacks buffer {i}", self.encoding)))
+    }
+
+    /// Bytes of the models that the tree refers to.
+    pub fn model_bytes(&self, models: &Models) -> u64 {
+        let mut bytes = 0;
+        self.walk(&mut |node| {
+            let model = node.model.and_then(|m| models.get(m).ok());
+            bytes += model.map_or(0, |m| m.bytes().len() as u64);
+        });
+        bytes
     }
 
     /// Child `i`, or an error if the file has fewer.

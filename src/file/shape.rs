@@ -13,6 +13,26 @@ const LARGE: u64 = 4096;
 const LARGE_ALIGN: u64 = 64;
 const SMALL_ALIGN: u64 = 8;
 
+/// What decoders may allocate whatever a chunk declares.
+const BUDGET_BASE: u64 = 1 << 20;
+/// Times the declared size, for what they need on the way.
+const BUDGET_FACTOR: u64 = 8;
+/// For each row: integers and contexts of columns whose values take a byte or two. Rows cost nothing
+/// to declare, so only as many as any chunk has in practice count.
+const BUDGET_ROW: u64 = 64;
+const BUDGET_ROWS: u64 = 1 << 20;
+/// For each byte of a model: tables made of it.
+const BUDGET_MODEL: u64 = 16;
+
+/// Bytes that decoding a chunk may allocate: enough for every chunk that a writer makes (it checks
+/// conditioned ones), and in proportion to what the file declares or holds.
+pub fn decode_budget(rows: usize, decoded_bytes: u64, model_bytes: u64) -> u64 {
+    let rows = (rows as u64).min(BUDGET_ROWS);
+    (BUDGET_BASE + rows * BUDGET_ROW)
+        .saturating_add(decoded_bytes.saturating_mul(BUDGET_FACTOR))
+        .saturating_add(model_bytes.saturating_mul(BUDGET_MODEL))
+}
+
 /// Where a buffer of this length starts if the one before it ended at `at`.
 pub fn place(at: u64, len: u64) -> Option<u64> {
     at.checked_next_multiple_of(match len >= LARGE {

@@ -1,11 +1,9 @@
 //! Entropy coders that the encoding families share.
 //!
 //! [`rans`] codes many values fast with tables that were fixed beforehand; [`adaptive`] codes a few
-//! thousand numbers compactly without any tables, which is how tables themselves are stored;
-//! [`mixing`] codes short lists of text.
+//! thousand numbers compactly without any tables, which is how tables themselves are stored.
 
 pub mod adaptive;
-pub mod mixing;
 pub mod rans;
 
 /// Scales counts to frequencies that add up to `total`, each at least one.

@@ -109,6 +109,13 @@ impl Tables {
             + self.search.len() * 2
     }
 
+    /// The symbol of a table that has only one.
+    #[inline]
+    pub fn certain(&self, table: u32) -> Option<u32> {
+        let head = &self.heads[table as usize];
+        (head.count == 1).then(|| self.entries[head.entries as usize].symbol)
+    }
+
     /// The most frequent symbol of a table.
     pub fn likeliest(&self, table: u32) -> u32 {
         let head = &self.heads[table as usize];
@@ -204,6 +211,11 @@ impl<'a> Decoder<'a> {
         })
     }
 
+    /// Whether the stream has no bytes: every symbol then is the only one of its table.
+    pub fn is_silent(&self) -> bool {
+        self.words.is_empty() && self.states == [LOW; LANES]
+    }
+
     /// The next symbol of a lane, coded with a table of `tables`.
     #[inline(always)]
     pub fn symbol(&mut self, lane: usize, tables: &Tables, table: u32) -> u32 {
@@ -290,6 +302,9 @@ mod tests {
         let bytes = encode(&[tables.find(0, 3).unwrap(); 1000]);
         assert!(bytes.is_empty());
         let mut decoder = Decoder::new(&bytes).unwrap();
+        assert!(decoder.is_silent());
+        assert_eq!(tables.certain(0), Some(3));
+        assert_eq!(tables.certain(1), None);
         assert!((0..1000).all(|row| decoder.symbol(row, &tables, 0) == 3));
         decoder.finish().unwrap();
     }

@@ -1,11 +1,11 @@
 //! A chunk of a conditioned column, from values to its three parts and back.
 
 use super::model::ContextModel;
-use super::rows::{DENSE_MEMORY, Keys, predict};
+use super::rows::{DENSE_MEMORY, Keys, Predictor};
 use super::spec::{
     BUCKETS, Form, Prediction, Variable, bucket, bucket_bits, is_exception, unbucket,
 };
-use super::walk;
+use super::walk::{self, BLOCK, Walk};
 use crate::encoding::entropy::adaptive::{self, Coder, Number};
 use crate::encoding::entropy::rans;
 use crate::error::{Error, Result};
@@ -25,9 +25,17 @@ pub struct Chunk {
 
 /// Encodes a chunk; `None` if the model does not suit it.
 pub fn encode(model: &ContextModel, values: &[i64], parents: &[&[i64]]) -> Option<Chunk> {
-    let known = walk::contexts(model, parents);
+    let lookups = model.spec.variables.iter().zip(&model.lookups);
+    let known: Vec<Vec<u32>> = lookups
+        .map(|(variable, lookup)| {
+            let mut ids = Vec::new();
+            walk::ids(*variable, lookup, parents, 0..values.len(), &mut ids);
+            ids
+        })
+        .collect();
+    let keys = walk::last_keys(model, parents);
     let alphabet = Keys::new(model.alphabet.clone());
-    let mut last = vec![0u32; known.last.as_ref().map_or(0, |d| d.count)];
+    let mut last = vec![0u32; keys.as_ref().map_or(0, |d| d.count)];
     let mut previous = 0u32;
     let mut intervals = Vec::with_capacity(values.len());
     let mut bits = BitWriter::default();
@@ -39,44 +47,39 @@ pub fn encode(model: &ContextModel, values: &[i64], parents: &[&[i64]]) -> Optio
         _ => (Prediction::Previous, 0),
     };
     let mut ids = vec![0u32; model.levels.len()];
-    predict(
-        &prediction,
-        start,
-        parents,
-        values.len(),
-        |row, expected| {
-            let key = known.last.as_ref().map_or(0, |d| d.ids[row] as usize);
-            for (i, variable) in model.spec.variables.iter().enumerate() {
-                ids[i] = match variable {
-                    Variable::Previous => previous,
-                    Variable::Last(_) => last[key],
-                    _ => known.fixed[i][row],
-                };
-            }
-            let table = model.table(&ids);
-            let value = values[row];
-            let coded = symbol_of(model, &alphabet, value, expected)
-                .and_then(|(symbol, raw)| Some((symbol, raw, model.tables.find(table, symbol)?)));
-            let (symbol, raw, interval) = match coded {
-                Some(coded) => coded,
-                None => {
-                    patches.push((row, value));
-                    let symbol = model.tables.likeliest(table);
-                    let Some(interval) = model.tables.find(table, symbol) else {
-                        return value;
-                    };
-                    (symbol, 0, interval)
-                }
+    let mut predictor = Predictor::new(prediction, start, parents);
+    predictor.run(0..values.len(), |row, expected| {
+        let key = keys.as_ref().map_or(0, |d| d.ids[row] as usize);
+        for (i, variable) in model.spec.variables.iter().enumerate() {
+            ids[i] = match variable {
+                Variable::Previous => previous,
+                Variable::Last(_) => last[key],
+                _ => known[i][row],
             };
-            intervals.push(interval);
-            bits.put(raw, raw_bits(model, symbol));
-            previous = symbol + 1;
-            if let Some(seen) = last.get_mut(key) {
-                *seen = symbol + 1;
+        }
+        let table = model.table(&ids);
+        let value = values[row];
+        let coded = symbol_of(model, &alphabet, value, expected)
+            .and_then(|(symbol, raw)| Some((symbol, raw, model.tables.find(table, symbol)?)));
+        let (symbol, raw, interval) = match coded {
+            Some(coded) => coded,
+            None => {
+                patches.push((row, value));
+                let symbol = model.tables.likeliest(table);
+                let Some(interval) = model.tables.find(table, symbol) else {
+                    return value;
+                };
+                (symbol, 0, interval)
             }
-            value_of(model, symbol, raw, expected)
-        },
-    );
+        };
+        intervals.push(interval);
+        bits.put(raw, raw_bits(model, symbol));
+        previous = symbol + 1;
+        if let Some(seen) = last.get_mut(key) {
+            *seen = symbol + 1;
+        }
+        value_of(model, symbol, raw, expected)
+    });
     if patches.len() > values.len() / 8 + 16 {
         return None;
     }
@@ -165,17 +168,16 @@ fn value_of(model: &ContextModel, symbol: u32, raw: u64, expected: i64) -> i64 {
     }
 }
 
-/// Bytes a row that [`decode`] may allocate: symbols, values, and the larger of what is known
-/// before the symbols and what is needed after them.
+/// Bytes a row that [`decode`] may allocate: values, and the last ones at each value of a parent.
 pub fn row_memory(model: &ContextModel) -> usize {
-    let after = match model.spec.form {
+    let predictions = match model.spec.form {
         Form::Residual {
             prediction: Prediction::Last(_),
             ..
         } => DENSE_MEMORY,
-        _ => 8,
+        _ => 0,
     };
-    4 + 8 + walk::row_memory(model).max(after)
+    8 + walk::row_memory(model) + predictions
 }
 
 /// Decodes a chunk.
@@ -187,68 +189,91 @@ pub fn decode(
     raw: &[u8],
     patches: (&[u8], u64),
 ) -> Result<Vec<i64>> {
-    let known = walk::contexts(model, parents);
-    let symbols = walk::symbols(model, &known, stream, rows)?;
-    drop(known);
-    let mut values = restore(model, &symbols, raw, parents)?;
+    let mut walk = Walk::new(model, parents, stream)?;
+    let mut values = Values::new(model, parents, raw, rows);
+    let mut symbols = vec![0; BLOCK.min(rows)];
+    for start in (0..rows).step_by(BLOCK) {
+        let block = start..rows.min(start + BLOCK);
+        let symbols = &mut symbols[..block.len()];
+        walk.block(block, symbols)?;
+        values.block(symbols);
+    }
+    walk.finish()?;
+    let mut values = values.finish()?;
     apply_patches(patches.0, patches.1, &mut values)?;
     Ok(values)
 }
 
-/// Values from symbols.
-fn restore(
-    model: &ContextModel,
-    symbols: &[u32],
-    raw: &[u8],
-    parents: &[&[i64]],
-) -> Result<Vec<i64>> {
-    let alphabet = &model.alphabet;
-    let exceptions = alphabet.len() as u32;
-    let mut reader = BitReader::new(raw);
-    let mut values = Vec::with_capacity(symbols.len());
-    match model.spec.form {
-        Form::Symbol => values.extend(symbols.iter().map(|&s| alphabet[s as usize])),
-        Form::Residual {
-            prediction,
-            step,
-            start,
-        } => {
-            let widths: Vec<u8> = (0..BUCKETS as u32).map(|b| bucket_bits(b) as u8).collect();
-            predict(
-                &prediction,
-                start,
-                parents,
-                symbols.len(),
-                |row, expected| {
-                    let symbol = symbols[row];
+/// Makes values of symbols, block by block.
+struct Values<'a> {
+    model: &'a ContextModel,
+    predictor: Option<Predictor<'a>>,
+    widths: [u8; BUCKETS],
+    raw: BitReader<'a>,
+    values: Vec<i64>,
+}
+
+impl<'a> Values<'a> {
+    fn new(model: &'a ContextModel, parents: &'a [&'a [i64]], raw: &'a [u8], rows: usize) -> Self {
+        Self {
+            model,
+            predictor: match model.spec.form {
+                Form::Residual {
+                    prediction, start, ..
+                } => Some(Predictor::new(prediction, start, parents)),
+                _ => None,
+            },
+            widths: std::array::from_fn(|b| bucket_bits(b as u32) as u8),
+            raw: BitReader::new(raw),
+            values: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Adds the values of the next rows.
+    fn block(&mut self, symbols: &[u32]) {
+        let alphabet = self.model.alphabet.as_slice();
+        let exceptions = alphabet.len() as u32;
+        let (reader, values) = (&mut self.raw, &mut self.values);
+        match (self.model.spec.form, &mut self.predictor) {
+            (Form::Residual { step, .. }, Some(predictor)) => {
+                let first = values.len();
+                predictor.run(first..first + symbols.len(), |row, expected| {
+                    let symbol = symbols[row - first];
                     let value = match symbol.checked_sub(exceptions) {
                         None => alphabet[symbol as usize],
                         Some(bucket) => {
-                            let raw = reader.get(u32::from(widths[bucket as usize]));
+                            let raw = reader.get(u32::from(self.widths[bucket as usize]));
                             let difference = unbucket(bucket, raw);
                             expected.wrapping_add(difference.wrapping_mul(step as i64))
                         }
                     };
                     values.push(value);
                     value
-                },
-            );
-        }
-        Form::Top { base, step, shift } => {
-            for &symbol in symbols {
-                values.push(match symbol.checked_sub(exceptions) {
-                    None => alphabet[symbol as usize],
-                    Some(top) => {
-                        let scaled = u64::from(top) << shift | reader.get(shift);
-                        base.wrapping_add(scaled.wrapping_mul(step) as i64)
-                    }
                 });
             }
+            (Form::Top { base, step, shift }, _) => {
+                values.extend(
+                    symbols
+                        .iter()
+                        .map(|&symbol| match symbol.checked_sub(exceptions) {
+                            None => alphabet[symbol as usize],
+                            Some(top) => {
+                                let scaled = u64::from(top) << shift | reader.get(shift);
+                                base.wrapping_add(scaled.wrapping_mul(step) as i64)
+                            }
+                        }),
+                );
+            }
+            _ => values.extend(symbols.iter().map(|&s| alphabet[s as usize])),
         }
     }
-    match reader.position.div_ceil(8) == raw.len() {
-        true => Ok(values),
-        false => Err(Error::corrupt("raw bits do not fit their symbols")),
+
+    /// All values, if the raw bits were used up.
+    fn finish(self) -> Result<Vec<i64>> {
+        match self.raw.position.div_ceil(8) == self.raw.bytes.len() {
+            true => Ok(self.values),
+            false => Err(Error::corrupt("raw bits do not fit their symbols")),
+        }
     }
 }
 

@@ -112,29 +112,27 @@ pub fn unpack(bytes: &[u8], shape: &Shape, rows: usize) -> Result<Vec<i64>> {
     if !fits || shape.exceptions > 65_536 {
         return Err(Error::corrupt("packed integers of another length"));
     }
-    let mut words = vec![0u64; rows];
-    match shape.planes {
-        true if rows > 0 => {
-            for (i, plane) in bytes.chunks_exact(rows).enumerate() {
-                for (w, &b) in words.iter_mut().zip(plane) {
-                    *w |= u64::from(b) << (8 * i);
-                }
-            }
-        }
-        _ => {
-            for (w, b) in words.iter_mut().zip(bytes.chunks_exact(shape.width)) {
-                let mut le = [0; 8];
-                le[..shape.width].copy_from_slice(b);
-                *w = u64::from_le_bytes(le);
-            }
-        }
-    }
-    let mut last = 0u64;
+    Ok(match shape.width {
+        1 => assemble::<1>(bytes, shape, rows),
+        2 => assemble::<2>(bytes, shape, rows),
+        3 => assemble::<3>(bytes, shape, rows),
+        4 => assemble::<4>(bytes, shape, rows),
+        5 => assemble::<5>(bytes, shape, rows),
+        6 => assemble::<6>(bytes, shape, rows),
+        7 => assemble::<7>(bytes, shape, rows),
+        _ => assemble::<8>(bytes, shape, rows),
+    })
+}
+
+/// The values of words of `W` bytes.
+fn assemble<const W: usize>(bytes: &[u8], shape: &Shape, rows: usize) -> Vec<i64> {
     let exceptions = u64::from(shape.exceptions);
-    let value = |w: u64| {
+    let mut last = 0u64;
+    let value = |bytes: [u8; W]| {
+        let word = bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
         let code = match shape.delta {
-            true => last.wrapping_add(unfold(w)),
-            false => w,
+            true => last.wrapping_add(unfold(word)),
+            false => word,
         };
         last = code;
         match code < exceptions {
@@ -144,7 +142,22 @@ pub fn unpack(bytes: &[u8], shape: &Shape, rows: usize) -> Result<Vec<i64>> {
                 .wrapping_add((code - exceptions).wrapping_mul(shape.step) as i64),
         }
     };
-    Ok(words.into_iter().map(value).collect())
+    match shape.planes && rows > 0 {
+        true => {
+            let planes: [&[u8]; W] = std::array::from_fn(|i| &bytes[i * rows..][..rows]);
+            (0..rows)
+                .map(|row| planes.map(|p| p[row]))
+                .map(value)
+                .collect()
+        }
+        false => bytes
+            .as_chunks::<W>()
+            .0
+            .iter()
+            .copied()
+            .map(value)
+            .collect(),
+    }
 }
 
 /// The best shape and its compressed bytes; `None` if the codes take more than 64 bits.

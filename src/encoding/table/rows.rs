@@ -2,7 +2,9 @@
 //!
 //! Encoder, trainer and decoder must derive the very same numbers, so all three come here.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::spec::{Prediction, Scaled, is_exception};
 
@@ -48,37 +50,77 @@ pub fn dense(values: &[i64]) -> Dense {
             count: exception + span as usize,
         };
     }
-    // Open addressing; a slot holds the number of a value plus one.
-    let bits = usize::BITS - (values.len() + values.len() / 2).leading_zeros();
-    let mask = (1usize << bits) - 1;
-    let mut slots = vec![0u32; mask + 1];
-    let mut distinct: Vec<i64> = Vec::new();
-    let ids = values.iter().map(|&v| {
-        let mut slot = ((v as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - bits)) as usize;
-        loop {
-            match slots[slot] {
-                0 => {
-                    distinct.push(v);
-                    slots[slot] = distinct.len() as u32;
-                    return distinct.len() as u32 - 1;
-                }
-                n if distinct[n as usize - 1] == v => return n - 1,
-                _ => slot = (slot + 1) & mask,
-            }
-        }
-    });
+    let mut numbers = Numbering::new(values.len());
     Dense {
-        ids: ids.collect(),
-        count: distinct.len(),
+        ids: values.iter().map(|&v| numbers.add(v)).collect(),
+        count: numbers.values.len(),
     }
 }
 
-/// Whether each row's value differs from the one before; 2 in the first row.
-pub fn changed(values: &[i64]) -> Vec<u32> {
-    let mut out = Vec::with_capacity(values.len());
-    out.extend(values.first().map(|_| 2));
-    out.extend(values.windows(2).map(|w| u32::from(w[0] != w[1])));
-    out
+/// Numbers values in the order of their first occurrence: open addressing, a slot holds a number
+/// plus one.
+#[derive(Debug)]
+struct Numbering {
+    slots: Vec<u32>,
+    shift: u32,
+    factor: u64,
+    values: Vec<i64>,
+}
+
+impl Numbering {
+    /// For at most so many values.
+    fn new(most: usize) -> Self {
+        // Files must not know which values share a slot, so each process has a factor of its own.
+        static FACTOR: OnceLock<u64> = OnceLock::new();
+        let bits = usize::BITS - (most + most / 2).leading_zeros() + 1;
+        Self {
+            slots: vec![0; 1 << bits],
+            shift: u64::BITS - bits,
+            factor: *FACTOR.get_or_init(|| RandomState::new().hash_one(0) | 1),
+            values: Vec::new(),
+        }
+    }
+
+    /// The slot that holds the value, or the empty one where it belongs.
+    #[inline]
+    fn slot(&self, value: i64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = ((value as u64).wrapping_mul(self.factor) >> self.shift) as usize;
+        loop {
+            match self.slots[slot] {
+                0 => return slot,
+                n if self.values[n as usize - 1] == value => return slot,
+                _ => slot = (slot + 1) & mask,
+            }
+        }
+    }
+
+    /// The number of a value, a new one if it has none yet.
+    #[inline]
+    fn add(&mut self, value: i64) -> u32 {
+        let slot = self.slot(value);
+        if self.slots[slot] == 0 {
+            self.values.push(value);
+            self.slots[slot] = self.values.len() as u32;
+        }
+        self.slots[slot] - 1
+    }
+
+    /// The number of a value, if it has one.
+    #[inline]
+    fn find(&self, value: i64) -> Option<u32> {
+        self.slots[self.slot(value)].checked_sub(1)
+    }
+}
+
+/// Whether the value of each of some rows differs from the one before; 2 in the first row of all.
+pub fn changed(values: &[i64], rows: Range<usize>, out: &mut Vec<u32>) {
+    let mut before = rows.start.checked_sub(1).map(|row| values[row]);
+    out.extend(values[rows].iter().map(|&v| {
+        let changed = before.map_or(2, |b| u32::from(b != v));
+        before = Some(v);
+        changed
+    }));
 }
 
 /// The bucket of a value among ascending boundaries; 0 for exceptions.
@@ -96,7 +138,8 @@ pub struct Keys {
     values: Vec<i64>,
     least: i64,
     direct: Vec<u32>,
-    hashed: HashMap<i64, u32>,
+    /// Values that `direct` does not reach, and their ids.
+    others: Option<(Numbering, Vec<u32>)>,
 }
 
 impl Keys {
@@ -108,24 +151,30 @@ impl Keys {
             _ => (0, 0),
         };
         let mut direct = Vec::new();
-        let mut hashed = HashMap::new();
         let fits = span <= 16 * values.len() as u64 + 256;
         if fits {
             direct.resize(span as usize, 0);
         }
-        for (i, &v) in values.iter().enumerate() {
-            match fits && i >= regular {
-                true => direct[v.abs_diff(least) as usize] = i as u32 + 1,
-                false => {
-                    hashed.insert(v, i as u32 + 1);
-                }
-            }
+        let (far, near) = values.split_at(if fits { regular } else { values.len() });
+        for (i, &v) in near.iter().enumerate() {
+            direct[v.abs_diff(least) as usize] = (far.len() + i) as u32 + 1;
         }
+        let others = (!far.is_empty()).then(|| {
+            let mut numbers = Numbering::new(far.len());
+            // A value that is listed twice goes by its last place.
+            let mut ids = Vec::with_capacity(far.len());
+            for (i, &v) in far.iter().enumerate() {
+                let number = numbers.add(v) as usize;
+                ids.resize(ids.len().max(number + 1), 0);
+                ids[number] = i as u32 + 1;
+            }
+            (numbers, ids)
+        });
         Self {
             values,
             least,
             direct,
-            hashed,
+            others,
         }
     }
 
@@ -141,82 +190,113 @@ impl Keys {
         if place < self.direct.len() as u64 && value >= self.least {
             return self.direct[place as usize];
         }
-        match self.hashed.is_empty() {
-            true => 0,
-            false => self.hashed.get(&value).copied().unwrap_or(0),
+        match &self.others {
+            None => 0,
+            Some((numbers, ids)) => numbers.find(value).map_or(0, |n| ids[n as usize]),
         }
     }
 }
 
-/// Walks the rows of a chunk with a prediction for each. `each` gets the row and the prediction and
-/// answers with the row's value.
-pub fn predict(
-    prediction: &Prediction,
-    start: i64,
-    parents: &[&[i64]],
-    rows: usize,
-    mut each: impl FnMut(usize, i64) -> i64,
-) {
-    let (mut before, mut second) = (start, start);
-    let mut advance = |value: i64, before: &mut i64| {
-        if !is_exception(value) {
-            second = *before;
-            *before = value;
+/// Walks the rows of a chunk with a prediction for each.
+pub struct Predictor<'a> {
+    prediction: Prediction,
+    parents: &'a [&'a [i64]],
+    /// The last two values that are no exceptions.
+    before: i64,
+    second: i64,
+    /// The parent's value in the row before, of a prediction by steps.
+    old: i64,
+    /// Numbers of the parent's values, and the last value at each.
+    keys: Vec<u32>,
+    last: Vec<i64>,
+}
+
+impl<'a> Predictor<'a> {
+    /// Before the first row; `start` is what the first is predicted to be.
+    pub fn new(prediction: Prediction, start: i64, parents: &'a [&'a [i64]]) -> Self {
+        let (mut keys, mut last) = (Vec::new(), Vec::new());
+        if let Prediction::Last(parent) = prediction {
+            let dense = dense(parents[parent]);
+            last = vec![NONE; dense.count];
+            keys = dense.ids;
         }
-        second
-    };
-    match *prediction {
-        Prediction::Previous => {
-            for row in 0..rows {
-                advance(each(row, before), &mut before);
+        Self {
+            prediction,
+            parents,
+            before: start,
+            second: start,
+            old: NONE,
+            keys,
+            last,
+        }
+    }
+
+    /// Walks the next rows, which follow those of the call before. `each` gets the row and the
+    /// prediction and answers with the row's value.
+    pub fn run(&mut self, rows: Range<usize>, mut each: impl FnMut(usize, i64) -> i64) {
+        let (mut before, mut second) = (self.before, self.second);
+        let mut advance = |value: i64, before: &mut i64| {
+            if !is_exception(value) {
+                second = *before;
+                *before = value;
             }
-        }
-        Prediction::Linear => {
-            let mut second = start;
-            for row in 0..rows {
-                let straight = before.wrapping_mul(2).wrapping_sub(second);
-                second = advance(each(row, straight), &mut before);
-            }
-        }
-        Prediction::Last(parent) => {
-            let keys = dense(parents[parent]);
-            let mut last = vec![NONE; keys.count];
-            for (row, &key) in keys.ids.iter().enumerate().take(rows) {
-                let seen = last[key as usize];
-                let value = each(row, if seen == NONE { before } else { seen });
-                if !is_exception(value) {
-                    last[key as usize] = value;
+            second
+        };
+        match self.prediction {
+            Prediction::Previous => {
+                for row in rows {
+                    advance(each(row, before), &mut before);
                 }
-                advance(value, &mut before);
             }
-        }
-        Prediction::Step(scaled) => {
-            let mut old = NONE;
-            for (row, &value) in parents[scaled.parent].iter().take(rows).enumerate() {
-                let now = scaled.of(value).unwrap_or(NONE);
-                let moved = match now == NONE || old == NONE {
-                    true => before,
-                    false => before.wrapping_add(now.wrapping_sub(old)),
-                };
-                if now != NONE {
-                    old = now;
+            Prediction::Linear => {
+                let mut second = self.second;
+                for row in rows {
+                    let straight = before.wrapping_mul(2).wrapping_sub(second);
+                    second = advance(each(row, straight), &mut before);
                 }
-                advance(each(row, moved), &mut before);
+            }
+            Prediction::Last(_) => {
+                for (row, &key) in rows.clone().zip(&self.keys[rows]) {
+                    let seen = self.last[key as usize];
+                    let value = each(row, if seen == NONE { before } else { seen });
+                    if !is_exception(value) {
+                        self.last[key as usize] = value;
+                    }
+                    advance(value, &mut before);
+                }
+            }
+            Prediction::Step(scaled) => {
+                let parent = &self.parents[scaled.parent][rows.clone()];
+                for (row, &value) in rows.zip(parent) {
+                    let now = scaled.of(value).unwrap_or(NONE);
+                    let moved = match now == NONE || self.old == NONE {
+                        true => before,
+                        false => before.wrapping_add(now.wrapping_sub(self.old)),
+                    };
+                    if now != NONE {
+                        self.old = now;
+                    }
+                    advance(each(row, moved), &mut before);
+                }
+            }
+            Prediction::Column(_) | Prediction::Sum(..) | Prediction::Ratio(..) => {
+                let given = from_parents(&self.prediction, self.parents, rows.clone());
+                for (row, &given) in rows.zip(&given) {
+                    let expected = if given == NONE { before } else { given };
+                    advance(each(row, expected), &mut before);
+                }
             }
         }
-        Prediction::Column(_) | Prediction::Sum(..) | Prediction::Ratio(..) => {
-            let given = from_parents(prediction, parents, rows);
-            for (row, &given) in given.iter().enumerate() {
-                let expected = if given == NONE { before } else { given };
-                advance(each(row, expected), &mut before);
-            }
-        }
+        (self.before, self.second) = (before, second);
     }
 }
 
 /// Predictions that follow from the parents alone.
-fn from_parents(prediction: &Prediction, parents: &[&[i64]], rows: usize) -> Vec<i64> {
-    let column = |s: Scaled| parents[s.parent][..rows].iter().map(move |&v| s.of(v));
+fn from_parents(prediction: &Prediction, parents: &[&[i64]], rows: Range<usize>) -> Vec<i64> {
+    let column = |s: Scaled| {
+        let parent = &parents[s.parent][rows.clone()];
+        parent.iter().map(move |&v| s.of(v))
+    };
     match *prediction {
         Prediction::Column(s) => column(s).map(|v| v.unwrap_or(NONE)).collect(),
         Prediction::Sum(a, b, minus) => column(a)
@@ -227,7 +307,7 @@ fn from_parents(prediction: &Prediction, parents: &[&[i64]], rows: usize) -> Vec
                 _ => NONE,
             })
             .collect(),
-        Prediction::Ratio(parent, c) => parents[parent][..rows]
+        Prediction::Ratio(parent, c) => parents[parent][rows]
             .iter()
             .map(|&v| match is_exception(v) {
                 true => NONE,
@@ -279,10 +359,14 @@ mod tests {
 
     fn predictions(prediction: Prediction, parents: &[&[i64]], values: &[i64]) -> Vec<i64> {
         let mut out = Vec::new();
-        predict(&prediction, 100, parents, values.len(), |row, p| {
-            out.push(p);
-            values[row]
-        });
+        let mut predictor = Predictor::new(prediction, 100, parents);
+        // In two calls, as a decoder does.
+        for rows in [0..1, 1..values.len()] {
+            predictor.run(rows, |row, p| {
+                out.push(p);
+                values[row]
+            });
+        }
         out
     }
 

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use super::model::{ContextModel, Stored, ids};
 use super::plan::Input;
-use super::rows::{changed, coarse, dense, predict};
+use super::rows::{Predictor, changed, coarse, dense};
 use super::spec::{
     BUCKETS, COARSE, Form, MAX_SYMBOLS, Prediction, Spec, Variable, bucket, is_exception,
 };
@@ -207,7 +207,8 @@ impl<'a> Section<'a> {
         let start = self.profile(column).least();
         self.chunks(|from, slices| {
             let values = slices[column];
-            predict(prediction, start, slices, values.len(), |row, expected| {
+            let mut predictor = Predictor::new(*prediction, start, slices);
+            predictor.run(0..values.len(), |row, expected| {
                 let value = values[row];
                 let difference = (!is_exception(value)).then(|| value.wrapping_sub(expected));
                 each(from + row, difference);
@@ -360,7 +361,11 @@ impl<'a> Section<'a> {
             }
             Variable::Changed(p) => {
                 let chunks = self.columns[p].values.chunks(self.chunk);
-                (chunks.flat_map(changed).collect(), 3, 1.0)
+                {
+                    let mut ids = Vec::with_capacity(self.columns[p].values.len());
+                    chunks.for_each(|chunk| changed(chunk, 0..chunk.len(), &mut ids));
+                    (ids, 3, 1.0)
+                }
             }
         }
     }

@@ -4,7 +4,9 @@
 //! take about them. If no variable depends on the column's own symbols, the tables of all rows are
 //! looked up first and the four states run side by side.
 
-use super::model::ContextModel;
+use std::ops::Range;
+
+use super::model::{ContextModel, Lookup};
 use super::rows::{DENSE_MEMORY, Dense, changed, coarse, dense};
 use super::spec::{MAX_VARIABLES, Variable};
 use crate::encoding::entropy::rans::{Decoder, LANES};
@@ -15,84 +17,130 @@ const STATIC: u8 = 1;
 const PREVIOUS: u8 = 2;
 const LAST: u8 = 3;
 
-/// What is known about the rows of a chunk before any of its symbols.
-#[derive(Debug, Default)]
-pub struct Contexts {
-    /// Ids of the variables that depend on parents alone; empty for the others.
-    pub fixed: Vec<Vec<u32>>,
-    /// The parent whose values the `last` variable goes by.
-    pub last: Option<Dense>,
-}
+/// Rows that are looked up and decoded together: what is kept on the way stays in the cache.
+pub const BLOCK: usize = 2048;
 
-/// Bytes a row that [`contexts`] and [`symbols`] may allocate beside the symbols.
+/// Bytes a row that a [`Walk`] may allocate.
 pub fn row_memory(model: &ContextModel) -> usize {
     let of = |v: &Variable| match v {
-        Variable::Previous => 0,
         Variable::Last(_) => DENSE_MEMORY,
-        _ => 4,
+        _ => 0,
     };
-    8 + model.spec.variables.iter().map(of).sum::<usize>()
+    model.spec.variables.iter().map(of).sum()
 }
 
-/// Looks up what depends on parents alone.
-pub fn contexts(model: &ContextModel, parents: &[&[i64]]) -> Contexts {
-    use super::model::Lookup;
-    let mut out = Contexts::default();
-    for (variable, lookup) in model.spec.variables.iter().zip(&model.lookups) {
-        let ids = match (*variable, lookup) {
-            (Variable::Exact(p), Lookup::Keys(keys)) => {
-                parents[p].iter().map(|&v| keys.id(v)).collect()
-            }
-            (Variable::Coarse(p), Lookup::Boundaries(b)) => {
-                parents[p].iter().map(|&v| coarse(v, b)).collect()
-            }
-            (Variable::Changed(p), _) => changed(parents[p]),
-            (Variable::Last(p), _) => {
-                out.last = Some(dense(parents[p]));
-                Vec::new()
-            }
-            _ => Vec::new(),
-        };
-        out.fixed.push(ids);
+/// The ids of a variable that depends on parents alone, in some rows; nothing for the others.
+pub fn ids(
+    variable: Variable,
+    lookup: &Lookup,
+    parents: &[&[i64]],
+    rows: Range<usize>,
+    out: &mut Vec<u32>,
+) {
+    out.clear();
+    match (variable, lookup) {
+        (Variable::Exact(p), Lookup::Keys(keys)) => {
+            out.extend(parents[p][rows].iter().map(|&v| keys.id(v)));
+        }
+        (Variable::Coarse(p), Lookup::Boundaries(b)) => {
+            out.extend(parents[p][rows].iter().map(|&v| coarse(v, b)));
+        }
+        (Variable::Changed(p), _) => changed(parents[p], rows, out),
+        _ => {}
     }
-    out
 }
 
-/// Decodes the symbols of a chunk.
-pub fn symbols(
-    model: &ContextModel,
-    contexts: &Contexts,
-    stream: &[u8],
-    rows: usize,
-) -> Result<Vec<u32>> {
-    let mut decoder = Decoder::new(stream)?;
-    let mut out = vec![0u32; rows];
-    let mut kinds = [NONE; MAX_VARIABLES];
-    for (kind, variable) in kinds.iter_mut().zip(&model.spec.variables) {
-        *kind = match variable {
-            Variable::Previous => PREVIOUS,
-            Variable::Last(_) => LAST,
-            _ => STATIC,
+/// The numbers of the parent's values that the `last` variable goes by, if there is one.
+pub fn last_keys(model: &ContextModel, parents: &[&[i64]]) -> Option<Dense> {
+    model.spec.variables.iter().find_map(|v| match v {
+        Variable::Last(p) => Some(dense(parents[*p])),
+        _ => None,
+    })
+}
+
+/// Decodes the symbols of a chunk, block by block.
+pub struct Walk<'a> {
+    model: &'a ContextModel,
+    parents: &'a [&'a [i64]],
+    decoder: Decoder<'a>,
+    kinds: [u8; MAX_VARIABLES],
+    /// Ids of the variables in the block's rows.
+    ids: [Vec<u32>; MAX_VARIABLES],
+    /// Tables of the block's rows, and masks on the way to them.
+    tables: Vec<u32>,
+    masks: Vec<u32>,
+    /// The row's key, and the last symbol at each key plus one.
+    keys: Vec<u32>,
+    last: Vec<u32>,
+    /// The symbol of the row before plus one.
+    previous: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// Before the first row. Parents must have as many rows as will be asked for.
+    pub fn new(
+        model: &'a ContextModel,
+        parents: &'a [&'a [i64]],
+        stream: &'a [u8],
+    ) -> Result<Self> {
+        let mut kinds = [NONE; MAX_VARIABLES];
+        for (kind, variable) in kinds.iter_mut().zip(&model.spec.variables) {
+            *kind = match variable {
+                Variable::Previous => PREVIOUS,
+                Variable::Last(_) => LAST,
+                _ => STATIC,
+            };
+        }
+        let (keys, count) = match last_keys(model, parents) {
+            Some(dense) => (dense.ids, dense.count),
+            None => (Vec::new(), 0),
         };
+        Ok(Self {
+            model,
+            parents,
+            decoder: Decoder::new(stream)?,
+            kinds,
+            ids: Default::default(),
+            tables: Vec::new(),
+            masks: Vec::new(),
+            keys,
+            last: vec![0; count],
+            previous: 0,
+        })
     }
-    let walk = Walk::new(model, contexts, rows)?;
-    if kinds.iter().all(|&k| k <= STATIC) {
-        let tables = walk.tables(rows);
-        let (fours, rest) = out.as_chunks_mut::<LANES>();
-        let (tables, last) = tables.as_chunks::<LANES>();
-        for (four, tables) in fours.iter_mut().zip(tables) {
-            for (lane, (out, &table)) in four.iter_mut().zip(tables).enumerate() {
-                *out = decoder.symbol(lane, &model.tables, table);
+
+    /// The symbols of the next rows, which start a multiple of [`BLOCK`] after the first.
+    pub fn block(&mut self, rows: Range<usize>, out: &mut [u32]) -> Result<()> {
+        let model = self.model;
+        let variables = model.spec.variables.iter().zip(&model.lookups);
+        for ((variable, lookup), out) in variables.zip(&mut self.ids) {
+            ids(*variable, lookup, self.parents, rows.clone(), out);
+        }
+        if self.kinds.iter().all(|&k| k <= STATIC) {
+            self.look_up(rows.len());
+            if self.decoder.is_silent() {
+                for (out, &table) in out.iter_mut().zip(&self.tables) {
+                    let certain = model.tables.certain(table);
+                    *out = certain.ok_or_else(|| Error::corrupt("symbols without a stream"))?;
+                }
+                return Ok(());
             }
+            let (fours, rest) = out.as_chunks_mut::<LANES>();
+            let (tables, last) = self.tables.as_chunks::<LANES>();
+            for (four, tables) in fours.iter_mut().zip(tables) {
+                for (lane, (out, &table)) in four.iter_mut().zip(tables).enumerate() {
+                    *out = self.decoder.symbol(lane, &model.tables, table);
+                }
+            }
+            for (lane, (out, &table)) in rest.iter_mut().zip(last).enumerate() {
+                *out = self.decoder.symbol(lane, &model.tables, table);
+            }
+            return Ok(());
         }
-        for (lane, (out, &table)) in rest.iter_mut().zip(last).enumerate() {
-            *out = decoder.symbol(lane, &model.tables, table);
-        }
-    } else {
         macro_rules! kinds {
             ($($a:ident $b:ident $c:ident),* $(,)?) => {
-                match kinds {
-                    $([$a, $b, $c] => walk.run::<$a, $b, $c>(&mut decoder, &mut out),)*
+                match self.kinds {
+                    $([$a, $b, $c] => self.run::<$a, $b, $c>(rows, out),)*
                     _ => return Err(Error::corrupt("impossible context variables")),
                 }
             };
@@ -106,82 +154,50 @@ pub fn symbols(
             PREVIOUS LAST STATIC, PREVIOUS STATIC LAST, STATIC PREVIOUS LAST,
             LAST PREVIOUS STATIC, LAST STATIC PREVIOUS, STATIC LAST PREVIOUS,
         );
+        Ok(())
     }
-    decoder.finish()?;
-    Ok(out)
-}
 
-struct Walk<'a> {
-    model: &'a ContextModel,
-    ids: [&'a [u32]; MAX_VARIABLES],
-    keys: &'a [u32],
-    /// Number of different keys.
-    count: usize,
-}
+    /// Fails unless the stream was used up.
+    pub fn finish(self) -> Result<()> {
+        self.decoder.finish()
+    }
 
-impl<'a> Walk<'a> {
-    fn new(model: &'a ContextModel, contexts: &'a Contexts, rows: usize) -> Result<Self> {
-        let mut ids: [&[u32]; MAX_VARIABLES] = [&[]; MAX_VARIABLES];
-        for (to, from) in ids.iter_mut().zip(&contexts.fixed) {
-            *to = from;
-        }
-        let (keys, count) = match &contexts.last {
-            Some(d) => (d.ids.as_slice(), d.count),
-            None => (&[][..], 0),
+    /// The table of each row of a block, if all variables depend on parents alone.
+    fn look_up(&mut self, rows: usize) {
+        self.tables.clear();
+        self.masks.clear();
+        let mut levels = self.model.levels.iter().zip(&self.ids);
+        let Some((level, ids)) = levels.next() else {
+            self.tables.resize(rows, 0);
+            return;
         };
-        let fits = |v: &[u32]| v.is_empty() || v.len() == rows;
-        match ids.iter().all(|v| fits(v)) && fits(keys) {
-            true => Ok(Self {
-                model,
-                ids,
-                keys,
-                count,
-            }),
-            false => Err(Error::corrupt("parents of another length")),
+        for &id in ids {
+            let slot = level[id as usize];
+            self.tables.push(slot.next);
+            self.masks.push(slot.mask);
+        }
+        for (level, ids) in levels {
+            let places = self.tables.iter_mut().zip(&mut self.masks);
+            for ((place, mask), &id) in places.zip(ids) {
+                let slot = level[(*place + (id & *mask)) as usize];
+                (*place, *mask) = (slot.next, slot.mask);
+            }
         }
     }
 
-    /// The table of each row, if all variables depend on parents alone.
-    fn tables(&self, rows: usize) -> Vec<u32> {
-        let mut places = vec![0u32; rows];
-        let mut levels = self.model.levels.iter().zip(self.ids);
-        if let Some((level, ids)) = levels.next() {
-            let mut masks = vec![0u32; rows];
-            for (row, &id) in ids.iter().enumerate() {
-                let slot = level[id as usize];
-                (places[row], masks[row]) = (slot.next, slot.mask);
-            }
-            for (level, ids) in levels {
-                for (row, &id) in ids.iter().enumerate() {
-                    let slot = level[(places[row] + (id & masks[row])) as usize];
-                    (places[row], masks[row]) = (slot.next, slot.mask);
-                }
-            }
-        }
-        places
-    }
-
-    fn run<const A: u8, const B: u8, const C: u8>(
-        &self,
-        decoder: &mut Decoder<'_>,
-        out: &mut [u32],
-    ) {
-        let rows = out.len();
+    fn run<const A: u8, const B: u8, const C: u8>(&mut self, rows: Range<usize>, out: &mut [u32]) {
+        let count = rows.len();
         let levels = &self.model.levels;
         let level = |i: usize| levels.get(i).map_or(&[][..], |l| l.as_slice());
         let (first, second, third) = (level(0), level(1), level(2));
-        let mut last = vec![0u32; self.count];
-        let mut previous = 0u32;
-        let [a, b, c] = self.ids;
-        let a = if A == STATIC { &a[..rows] } else { a };
-        let b = if B == STATIC { &b[..rows] } else { b };
-        let c = if C == STATIC { &c[..rows] } else { c };
+        let [a, b, c] = &self.ids;
+        let a = if A == STATIC { &a[..count] } else { &[] };
+        let b = if B == STATIC { &b[..count] } else { &[] };
+        let c = if C == STATIC { &c[..count] } else { &[] };
         let has_last = A == LAST || B == LAST || C == LAST;
-        let keys = if has_last {
-            &self.keys[..rows]
-        } else {
-            self.keys
-        };
+        let keys = if has_last { &self.keys[rows] } else { &[] };
+        let (decoder, last) = (&mut self.decoder, &mut self.last);
+        let mut previous = self.previous;
         let mut step = |row: usize, lane: usize, out: &mut u32| {
             let key = if has_last { keys[row] as usize } else { 0 };
             let seen = if has_last { last[key] } else { 0 };
@@ -215,5 +231,6 @@ impl<'a> Walk<'a> {
         for (lane, out) in rest.iter_mut().enumerate() {
             step(row + lane, lane, out);
         }
+        self.previous = previous;
     }
 }

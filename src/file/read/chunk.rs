@@ -16,11 +16,10 @@ use crate::encoding::{
 use crate::error::{Error, Result};
 use crate::file::machine::Pool;
 use crate::file::segment::SegmentRead;
+use crate::file::shape::decode_budget;
 
-/// Decoders may allocate this many times the declared size, for what they need on the way.
-const BUDGET_FACTOR: u64 = 8;
-/// And this much whatever was declared.
-const BUDGET_BASE: u64 = 1 << 20;
+/// Most bytes of a zone's minimum and maximum in memory, and what belongs to them.
+const ZONE_BOUNDS: u64 = 128;
 
 /// What has to be read for some rows of a chunk.
 #[derive(Debug)]
@@ -116,7 +115,11 @@ impl ColumnMeta {
         let segment = &self.segments[meta.segment];
         let parts = segment.verified(&read.data, &fetch)?;
         let node = filled(&meta.root, &meta.offsets, &parts)?;
-        let budget = meta.decoded_bytes.saturating_mul(BUDGET_FACTOR) + BUDGET_BASE;
+        let budget = decode_budget(
+            node.rows,
+            meta.decoded_bytes,
+            node.model_bytes(&models),
+        );
         let context = DecodeContext::new(registry, &models, parents, budget);
         context
             .decode(&node, data_type, selection)
@@ -175,7 +178,7 @@ impl ColumnMeta {
         let read = segment.plan(std::slice::from_ref(&all));
         let parts = segment.verified(&read, &|range| pool.fetch(range))?;
         let node = filled(&part.root, &part.offsets, &parts)?;
-        let budget = BUDGET_BASE + (node.rows as u64).saturating_mul(1024);
+        let budget = decode_budget(node.rows, node.rows as u64 * ZONE_BOUNDS, 0);
         let models = Models::default();
         DecodeContext::new(registry, &models, &NoParents, budget)
             .decode_all(&node, data_type)

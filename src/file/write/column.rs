@@ -7,7 +7,9 @@ use arrow::array::{Array, ArrayRef};
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
-use crate::encoding::{Access, EncodeContext, Model, Models, Node, Profile, Registry, Role};
+use crate::encoding::{
+    Access, DecodeContext, EncodeContext, Model, Models, Node, Profile, Registry, Role, Selection,
+};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{COARSE_PAGE_LOG2, FINE_PAGE_LOG2, INLINE_MAX, checksum_table};
@@ -112,14 +114,37 @@ impl ColumnWriter {
             Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
             None => None,
         };
-        let node = match chosen {
+        let decoded_bytes = decoded_bytes(array);
+        let node = match chosen.filter(|n| self.reads_back(n, array, parents, decoded_bytes)) {
             Some(node) => node,
-            None => self.planner.encode_chunk(array, &mut context)?,
+            None => {
+                let (models, planner) = (&mut self.models, &self.planner);
+                let mut context = EncodeContext::new(planner, registry, models, parents, profile);
+                planner.encode_chunk(array, &mut context)?
+            }
         };
         Ok(EncodedChunk {
             node,
-            decoded_bytes: decoded_bytes(array),
+            decoded_bytes,
         })
+    }
+
+    /// Whether readers will get these values back from a node, within the memory that they grant.
+    /// What a layout asked for is checked so before it is written; the planner's own encodings need
+    /// far less memory than is granted.
+    fn reads_back(
+        &self,
+        node: &Node,
+        array: &ArrayRef,
+        parents: &[ArrayRef],
+        decoded_bytes: u64,
+    ) -> bool {
+        let models = node.model_bytes(&self.models);
+        let budget = shape::decode_budget(node.rows, decoded_bytes, models);
+        let context = DecodeContext::new(Registry::standard(), &self.models, &parents, budget);
+        context
+            .decode(node, array.data_type(), &Selection::all())
+            .is_ok_and(|back| back.to_data() == array.to_data())
     }
 
     /// Writes a section's chunks, and the models that they are the first to use.

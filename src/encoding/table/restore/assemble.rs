@@ -29,6 +29,9 @@ pub(super) struct Prepared {
     lengths: Vec<u32>,
     /// The entries padded to [`SHORT`] bytes, if none is longer.
     short: Vec<[u8; SHORT]>,
+    /// Else where each entry starts in all of them, after which there are [`SHORT`] bytes more.
+    starts: Vec<u32>,
+    padded: Vec<u8>,
 }
 
 /// The values of a parent, if they are integers without nulls.
@@ -114,6 +117,7 @@ impl Prepared {
 
     pub fn new(rule: Restore) -> Self {
         let (mut lengths, mut short) = (Vec::new(), Vec::new());
+        let (mut starts, mut padded) = (Vec::new(), Vec::new());
         if let Form::Dictionary(values) = &rule.form {
             let entries = || {
                 std::iter::once(&[][..])
@@ -131,12 +135,20 @@ impl Prepared {
                         padded
                     })
                     .collect();
+            } else if !lengths.is_empty() {
+                for entry in entries() {
+                    starts.push(padded.len() as u32);
+                    padded.extend_from_slice(entry);
+                }
+                padded.resize(padded.len() + SHORT, 0);
             }
         }
         Self {
             rule,
             lengths,
             short,
+            starts,
+            padded,
         }
     }
 
@@ -277,7 +289,7 @@ impl Prepared {
                 let table: Vec<T::Native> =
                     std::iter::once(0).chain(words).map(T::from_word).collect();
                 let index = self.indices(first)?;
-                index.iter().map(|&i| table[i as usize]).collect()
+                index.into_iter().map(|i| table[i as usize]).collect()
             }
             _ => return Err(mismatch(&T::DATA_TYPE)),
         };
@@ -341,6 +353,12 @@ impl Prepared {
         let mut bytes = vec![0; first.len() * width];
         let rows = bytes.chunks_exact_mut(width).zip(first);
         match &self.rule.form {
+            Form::Integer { base, factor } if width == 16 && !self.any_entry(first) => {
+                for (row, &v) in rows {
+                    let value = i128::from(affine(v, *base, *factor));
+                    row.copy_from_slice(&value.to_le_bytes());
+                }
+            }
             Form::Integer { base, factor } => {
                 for (row, &v) in rows {
                     match self.exception(v) {
@@ -402,17 +420,23 @@ impl Prepared {
         }
         let total = check_total(total)?;
         context.reserve((total + SHORT) as u64)?;
-        if self.short.is_empty() {
-            let mut bytes = Vec::with_capacity(total);
-            for &i in &index {
-                bytes.extend_from_slice(self.entry(i as usize));
-            }
-            return Ok((offsets, bytes));
-        }
+        // Whole pieces are copied, and what is too much is written over by the next entry.
         let mut bytes = vec![0; total + SHORT];
-        for (&i, &at) in index.iter().zip(&offsets) {
-            let at = at as usize;
-            bytes[at..at + SHORT].copy_from_slice(&self.short[i as usize]);
+        let places = index.iter().zip(&offsets);
+        if self.padded.is_empty() {
+            for (&i, &at) in places {
+                let to = &mut bytes[at as usize..][..SHORT];
+                to.copy_from_slice(&self.short[i as usize]);
+            }
+        } else {
+            for (&i, &at) in places {
+                let from = self.starts[i as usize] as usize;
+                let length = self.lengths[i as usize] as usize;
+                for piece in (0..length).step_by(SHORT) {
+                    let to = &mut bytes[at as usize + piece..][..SHORT];
+                    to.copy_from_slice(&self.padded[from + piece..][..SHORT]);
+                }
+            }
         }
         bytes.truncate(total);
         Ok((offsets, bytes))

@@ -8,11 +8,9 @@
 //! |---|---|
 //! | `PLAIN` | the bytes; values of any width come after their lengths as varints |
 //! | `FRONT` | for each value the bytes it shares with the one before, as varints; the lengths of the rest, as varints; the rest |
-//! | `MIXED` | texts without zero bytes, as [`mixing`] codes them; never compressed again |
 //! | `DELTA` | width 2, 4, 8: differences of ascending words, all first bytes, then all second bytes, ... |
 
 use crate::encoding::DecodeContext;
-use crate::encoding::entropy::mixing;
 use crate::error::{Error, Result};
 
 /// Most bytes that a payload may grow to, as a multiple of what is stored.
@@ -25,9 +23,6 @@ const LEVEL: i32 = 19;
 const PLAIN: u32 = 0;
 const FRONT: u32 = 1;
 const DELTA: u32 = 2;
-const MIXED: u32 = 3;
-/// Most bytes and values of a `MIXED` list: reading one takes a tenth of a second.
-const MOST_MIXED: usize = 1 << 18;
 
 /// The message as stored.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -137,18 +132,6 @@ impl Values {
                     best = other;
                 }
             }
-            let short = self.bytes.len() + self.len() <= MOST_MIXED;
-            if self.width.is_none() && short && !self.bytes.contains(&0) {
-                let payload = mixing::encode(self.iter(), self.bytes.len());
-                if payload.len() < best.payload.len() {
-                    best = ValuesMessage {
-                        packing: MIXED,
-                        unpacked: 0,
-                        payload,
-                        ..best
-                    };
-                }
-            }
         }
         best
     }
@@ -232,11 +215,7 @@ impl Values {
         if message.bytes > growth(raw.len()) || message.bytes > i32::MAX as u64 {
             return Err(bad("it grows out of proportion"));
         }
-        let most = match message.packing {
-            MIXED => (MOST_MIXED as u64).saturating_sub(message.bytes),
-            _ => raw.len() as u64,
-        };
-        if message.count > most {
+        if message.count > raw.len() as u64 {
             return Err(bad("more values than bytes"));
         }
         let (count, total) = (message.count as usize, message.bytes as usize);
@@ -272,13 +251,6 @@ impl Values {
             (FRONT, _) => values
                 .unpack_front(raw, count, total)
                 .ok_or_else(|| bad("cut short"))?,
-            (MIXED, None) => {
-                let take = |value: &[u8]| {
-                    values.bytes.extend_from_slice(value);
-                    values.ends.push(values.bytes.len() as u32);
-                };
-                mixing::decode(raw, count, total, take).ok_or_else(|| bad("cut short"))?;
-            }
             (DELTA, Some(w @ (2 | 4 | 8))) => {
                 if raw.len() != total || count * w != total {
                     return Err(bad("wrong length"));

@@ -17,7 +17,7 @@
 //! What a type does not say (the spelling of null, `5.0` or `5`, `T` or a space) is kept in the
 //! metadata of field and schema under [`STYLE_KEY`], and the CSV export obeys it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -46,7 +46,8 @@ pub use style::{BoolStyle, Missing, STYLE_KEY, Style, TimeForm, Zone};
 /// Choices for reading CSV; what is left out is found in the file.
 #[derive(Debug, Clone, Default)]
 pub struct CsvOptions {
-    /// Whether the first line names the columns; it does unless told otherwise.
+    /// Whether the first line names the columns; if left out, it does unless a number occurs in it
+    /// twice.
     pub header: Option<bool>,
     /// The delimiter; else the one of `,` `;` tab `|` that the first lines agree on.
     pub delimiter: Option<u8>,
@@ -74,7 +75,6 @@ impl CsvSource {
         options: &SourceOptions,
         scanning: Scanning<'_>,
     ) -> Result<Self> {
-        let header = options.csv.header.unwrap_or(true);
         let mut separators = Vec::new();
         for input in &inputs {
             let head = input.head(64 << 10)?;
@@ -87,6 +87,11 @@ impl CsvSource {
                 tab,
             ));
         }
+        let header = match (options.csv.header, inputs.first()) {
+            (Some(header), _) => header,
+            (None, Some(first)) => has_header(first, separators[0])?,
+            (None, None) => true,
+        };
         let mut survey = Survey {
             total: inputs.iter().map(Input::size).sum(),
             ..Survey::default()
@@ -256,6 +261,23 @@ fn ragged(record: &Record<'_>, columns: usize, name: &str) -> Error {
          columns; {remedy}, or name another delimiter",
         record.line
     ))
+}
+
+/// Whether the first line names the columns. A line with the same number twice is a row: no two
+/// columns are named by one number, and such a header would have to be refused.
+fn has_header(input: &Input, separators: Separators) -> Result<bool> {
+    let mut records = Records::new(input.rewind()?, input.name(), separators);
+    records.skip_mark()?;
+    skip_blank(&mut records)?;
+    let Some(record) = records.next()? else {
+        return Ok(true);
+    };
+    let mut numbers = HashSet::new();
+    Ok(record.iter().all(|(cell, quoted)| {
+        let digits = !quoted && cell.iter().any(u8::is_ascii_digit);
+        let number = digits && std::str::from_utf8(cell).is_ok_and(|c| c.parse::<f64>().is_ok());
+        !number || numbers.insert(cell)
+    }))
 }
 
 /// A column's name, and whether the header had none.

@@ -159,6 +159,25 @@ fn names_are_kept_or_refused() {
 }
 
 #[test]
+fn a_line_with_the_same_number_twice_is_a_row() {
+    let first = |text: &str| open(text).map(|s| (s.header, s.schema().field(0).name().clone()));
+    let row = (false, "column_1".to_owned());
+    assert_eq!(first("1,0.5,0.5\n2,0.5,7\n").unwrap(), row);
+    assert_eq!(first("-1,,,a,b,-1\n").unwrap(), row);
+    // Names, even if some of them are numbers.
+    let names = (true, "year".to_owned());
+    assert_eq!(first("year,2019,2020\n1,2,3\n").unwrap(), names);
+    assert_eq!(first("year,\"1\",\"2\"\n1,1,1\n").unwrap(), names);
+    // What is said counts.
+    let options = CsvOptions {
+        header: Some(true),
+        ..CsvOptions::default()
+    };
+    let error = open_with(b"1,1\n2,3\n", options).err().unwrap();
+    assert!(error.to_string().contains("--no-header"), "{error}");
+}
+
+#[test]
 fn ragged_rows_are_refused_with_their_place() {
     for (text, place) in [
         ("a,b\n1,2\n3\n", "line 3, column 2"),
