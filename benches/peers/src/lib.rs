@@ -9,3 +9,7 @@ pub mod tables;
 
 /// Result of everything here; the programs print the error and end.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What the `pilaster` program uses as well; both formats gain from it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

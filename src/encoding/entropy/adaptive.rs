@@ -27,10 +27,22 @@ impl Default for Bit {
 const LIMIT: u8 = 60;
 const LEAST: u16 = 24;
 
+/// By how much of the error the next bit moves an estimate, in 1/65536: the first move it fast, by
+/// 1 / (seen + 1.6).
+const STEPS: [i64; LIMIT as usize + 1] = {
+    let mut steps = [0; LIMIT as usize + 1];
+    let mut seen = 0;
+    while seen < steps.len() {
+        steps[seen] = 655_360 / (10 * seen as i64 + 16);
+        seen += 1;
+    }
+    steps
+};
+
 impl Bit {
+    #[inline]
     fn update(&mut self, bit: bool) {
-        // The first bits move the estimate fast: step 1 / (seen + 1.6).
-        let step = 655_360 / (10 * i64::from(self.seen) + 16);
+        let step = STEPS[usize::from(self.seen.min(LIMIT))];
         let target = if bit { 65_535 } else { 0 };
         let moved = i64::from(self.one) + (((target - i64::from(self.one)) * step) >> 16);
         self.one = moved.clamp(i64::from(LEAST), 65_536 - i64::from(LEAST)) as u16;

@@ -351,15 +351,38 @@ impl Prepared {
         self.check_width(width, data_type)?;
         context.reserve_rows(first.len(), width)?;
         let mut bytes = vec![0; first.len() * width];
-        let rows = bytes.chunks_exact_mut(width).zip(first);
-        match &self.rule.form {
-            Form::Integer { base, factor } if width == 16 && !self.any_entry(first) => {
-                for (row, &v) in rows {
-                    let value = i128::from(affine(v, *base, *factor));
-                    row.copy_from_slice(&value.to_le_bytes());
-                }
+        match width {
+            // Decimals.
+            16 => {
+                let rows = bytes.as_chunks_mut::<16>().0.iter_mut();
+                let rows = rows.map(|row| row.as_mut_slice());
+                self.fixed_rows(first, rows, data_type, context)?;
             }
-            Form::Integer { base, factor } => {
+            _ => {
+                let rows = bytes.chunks_exact_mut(width);
+                self.fixed_rows(first, rows, data_type, context)?;
+            }
+        }
+        Ok(Arc::new(FixedSizeBinaryArray::try_new_with_len(
+            size,
+            Buffer::from_vec(bytes),
+            nulls,
+            first.len(),
+        )?))
+    }
+
+    /// Writes values of one width; inlined, so that a width known at compile time stays known.
+    #[inline(always)]
+    fn fixed_rows<'b>(
+        &self,
+        first: &[i64],
+        rows: impl Iterator<Item = &'b mut [u8]>,
+        data_type: &DataType,
+        context: &DecodeContext<'_>,
+    ) -> Result<()> {
+        let rows = rows.zip(first);
+        match &self.rule.form {
+            Form::Integer { base, factor } if self.any_entry(first) => {
                 for (row, &v) in rows {
                     match self.exception(v) {
                         Some(0) => {}
@@ -367,6 +390,9 @@ impl Prepared {
                         None => extend_sign(affine(v, *base, *factor), row),
                     }
                 }
+            }
+            Form::Integer { base, factor } => {
+                rows.for_each(|(row, &v)| extend_sign(affine(v, *base, *factor), row));
             }
             Form::Dictionary(_) => {
                 context.reserve_rows(first.len(), 4)?;
@@ -378,12 +404,7 @@ impl Prepared {
             }
             _ => return Err(mismatch(data_type)),
         }
-        Ok(Arc::new(FixedSizeBinaryArray::try_new_with_len(
-            size,
-            Buffer::from_vec(bytes),
-            nulls,
-            first.len(),
-        )?))
+        Ok(())
     }
 
     fn binary(
@@ -482,10 +503,14 @@ fn check_total(total: u64) -> Result<usize> {
 }
 
 /// Little-endian two's complement of any width.
+#[inline(always)]
 fn extend_sign(v: i64, to: &mut [u8]) {
-    let low = v.to_le_bytes();
     let fill = if v < 0 { 0xff } else { 0 };
-    for (i, byte) in to.iter_mut().enumerate() {
-        *byte = low.get(i).copied().unwrap_or(fill);
+    match to.split_first_chunk_mut::<8>() {
+        Some((low, high)) => {
+            *low = v.to_le_bytes();
+            high.fill(fill);
+        }
+        None => to.copy_from_slice(&v.to_le_bytes()[..to.len()]),
     }
 }

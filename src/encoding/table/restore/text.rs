@@ -309,27 +309,50 @@ fn parse_number(text: &[u8], digits: u32) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
+        i += 1;
+    }
+    pairs
+};
+
+/// Most digits of a number.
+const DIGITS: usize = 20;
+
 /// Appends `value` in decimal, with zeros before it up to `width` digits.
 fn put_digits(out: &mut Vec<u8>, mut value: u64, width: u32) {
-    let mut digits = [b'0'; 20];
-    let mut at = 20;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+    // Fields of dates and times, nearly always.
+    if width == 2 && value < 100 {
+        out.extend_from_slice(&PAIRS[value as usize]);
+        return;
     }
     let width = width as usize;
-    match width > 20 {
-        true => {
-            out.resize(out.len() + width - 20, b'0');
-            at = 0;
-        }
-        false => at = at.min(20 - width),
+    if width > DIGITS {
+        out.resize(out.len() + width - DIGITS, b'0');
     }
-    out.extend_from_slice(&digits[at..]);
+    // What follows the digits is copied with them, since pieces of one length are copied fast.
+    let mut digits = [b'0'; 2 * DIGITS];
+    let mut at = DIGITS;
+    while value >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    let pair = PAIRS[value as usize];
+    at -= 1;
+    digits[at] = pair[1];
+    if value >= 10 {
+        at -= 1;
+        digits[at] = pair[0];
+    }
+    at = at.min(DIGITS - width.min(DIGITS));
+    let end = out.len() + DIGITS - at;
+    out.extend_from_slice(&digits[at..][..DIGITS]);
+    out.truncate(end);
 }
 
 /// Takes `least` to `most` digits from the front.
