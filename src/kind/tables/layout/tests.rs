@@ -238,3 +238,25 @@ fn hundreds_of_columns_take_seconds() {
         start.elapsed()
     );
 }
+
+#[test]
+fn narrow_columns_with_demanding_codecs_stay_readable() {
+    // A letter that mostly depends on who it belongs to, and changes now and then: a byte a value in
+    // memory, but integers, contexts and last values on the way there.
+    let rows = 140_000u64;
+    let who = |i: u64| noise(i) % 4000;
+    let letter = |i: u64| {
+        let turn = u64::from(i > 40_000 + noise(who(i)) % 50_000);
+        ["L", "R", "U"][((who(i) * 7 + turn) % 3) as usize].to_owned()
+    };
+    let table = batch(vec![
+        ("who", ints((0..rows).map(|i| (who(i) * 1_000_003) as i64))),
+        ("letter", texts((0..rows).map(letter))),
+        ("again", texts((0..rows).map(|i| format!("{}x", letter(i))))),
+    ]);
+    let mut layout = ArchiveLayout::default();
+    layout.columns(&table).unwrap();
+    let last = layout.report().coded.iter().any(|c| !c.parents.is_empty());
+    assert!(last, "{:?}", layout.report());
+    assert_comes_back(&table);
+}
