@@ -3,8 +3,11 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use pilaster::file::File;
+
+use crate::generate::Rng;
 
 fn pilaster(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pilaster"))
@@ -437,4 +440,63 @@ fn the_demo_stores_its_tables_and_answers_its_queries() {
         assert!(shown.contains(word), "'{word}' is not in {shown}");
     }
     ok(pilaster(folder.path(), &["verify", "shop"]));
+}
+
+/// A table of some megabytes as CSV.
+fn sales(seed: u64) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    let mut text = String::from("order,customer,amount,note\n");
+    for order in 0..60_000u64 {
+        let (customer, cents) = (rng.below(5_000), rng.below(100_000));
+        let note = ["", "gift", "express, by air", "to the neighbour"][rng.below(4)];
+        let (whole, part) = (cents / 100, cents % 100);
+        let line = format!("{order},{customer},{whole}.{part:02},\"{note}\"\n");
+        text.push_str(&line);
+    }
+    text.into_bytes()
+}
+
+#[test]
+#[ignore = "200 kills take some minutes"]
+fn two_hundred_killed_imports_leave_the_old_file_or_the_new() {
+    let folder = folder(&[("old.csv", &sales(1)), ("new.csv", &sales(2))]);
+    let at = |name: &str| folder.path().join(name);
+    ok(pilaster(folder.path(), &["import", "old.csv", "old.pil"]));
+    let started = Instant::now();
+    ok(pilaster(folder.path(), &["import", "new.csv", "new.pil"]));
+    let longest = started.elapsed().as_micros() as usize * 3 / 2;
+    let (old, new) = (
+        std::fs::read(at("old.pil")).unwrap(),
+        std::fs::read(at("new.pil")).unwrap(),
+    );
+    assert_ne!(old, new);
+    let mut rng = Rng::new(3);
+    let mut found = [0; 2];
+    for _ in 0..200 {
+        std::fs::write(at("t.pil"), &old).unwrap();
+        let mut import = Command::new(env!("CARGO_BIN_EXE_pilaster"))
+            .args(["import", "new.csv", "t.pil"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(rng.below(longest) as u64));
+        import.kill().unwrap();
+        import.wait().unwrap();
+        let left = std::fs::read(at("t.pil")).unwrap();
+        assert!(
+            left == old || left == new,
+            "{} bytes of neither",
+            left.len()
+        );
+        found[usize::from(left == new)] += 1;
+    }
+    println!(
+        "{} times the old file, {} times the new",
+        found[0], found[1]
+    );
+    assert!(found.iter().all(|&n| n > 10), "kills too early or too late");
+    ok(pilaster(folder.path(), &["import", "new.csv", "t.pil"]));
+    assert_eq!(std::fs::read(at("t.pil")).unwrap(), new);
 }

@@ -1,7 +1,7 @@
 //! Real tables, given by the caller: `PILASTER_TABLES` names a directory of CSV files.
 //!
 //! ```text
-//! PILASTER_TABLES=tables cargo test --test it real_tables -- --ignored --nocapture
+//! PILASTER_TABLES=tables cargo test --test it real_tables:: -- --ignored --nocapture
 //! ```
 
 use std::path::{Path, PathBuf};
