@@ -53,7 +53,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
     let eighths = (part as f64 / whole.max(1) as f64 * width as f64 * 8.0).round() as usize;
     let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
+    if !eighths.is_multiple_of(8) {
         bar.push(['▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8 - 1]);
     }
     bar

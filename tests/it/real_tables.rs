@@ -51,7 +51,7 @@ fn every_table_comes_back_in_every_profile() {
                 ..ImportOptions::default()
             };
             let pil = at("table.pil");
-            let done = import(&[table.clone()], &pil, &options, &mut |_| ()).unwrap();
+            let done = import(std::slice::from_ref(&table), &pil, &options, &mut |_| ()).unwrap();
             let file = File::open(&pil).unwrap();
             assert_eq!(file.meta().schema().unwrap(), schema, "{}", table.display());
             for name in ["table.parquet", "table.arrow", "table.csv"] {

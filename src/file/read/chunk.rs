@@ -115,11 +115,7 @@ impl ColumnMeta {
         let segment = &self.segments[meta.segment];
         let parts = segment.verified(&read.data, &fetch)?;
         let node = filled(&meta.root, &meta.offsets, &parts)?;
-        let budget = decode_budget(
-            node.rows,
-            meta.decoded_bytes,
-            node.model_bytes(&models),
-        );
+        let budget = decode_budget(node.rows, meta.decoded_bytes, node.model_bytes(&models));
         let context = DecodeContext::new(registry, &models, parents, budget);
         context
             .decode(&node, data_type, selection)

@@ -1,6 +1,6 @@
 //! The writer: record batches in, one file out, in bounded memory.
 //!
-//! Batches are gathered into *sections* of some 48 MiB. A layout splits a section into columns, each
+//! Batches are gathered into *sections* of some 48 MiB (32 where a layout splits columns). A layout splits a section into columns, each
 //! column's chunks are encoded on a few threads, and written in column order. So the bytes of a file
 //! do not depend on the number of threads, nor on how the rows were cut into batches.
 
@@ -32,6 +32,8 @@ use crate::error::{Error, Result};
 pub const ZONE_ROWS: usize = 8192;
 /// A section is encoded when it has this many bytes in Arrow's layout.
 const SECTION_BYTES: u64 = 48 << 20;
+/// The same for layouts other than the plain one, which hold integers and models beside it.
+const LAYOUT_SECTION_BYTES: u64 = 32 << 20;
 /// Column blocks that together are not larger lie in the footer, so that they are compressed with
 /// it; what is opened often is small, and then read at once anyway.
 const FOOTER_BLOCKS: usize = 256 << 10;
@@ -73,6 +75,7 @@ pub struct Writer<S: Sink = AtomicFile> {
     schema: SchemaRef,
     options: WriteOptions,
     layout: Box<dyn Layout>,
+    section_bytes: u64,
     pending: Vec<RecordBatch>,
     pending_rows: usize,
     pending_bytes: u64,
@@ -143,9 +146,9 @@ impl<S: Sink> Writer<S> {
     /// Starts a file in any sink.
     pub fn with_sink(sink: S, schema: SchemaRef, mut options: WriteOptions) -> Result<Self> {
         check_schema(&schema)?;
-        let layout = match options.layout.take() {
-            Some(layout) => layout,
-            None => Box::new(PlainLayout),
+        let (layout, section_bytes) = match options.layout.take() {
+            Some(layout) => (layout, LAYOUT_SECTION_BYTES),
+            None => (Box::new(PlainLayout) as Box<dyn Layout>, SECTION_BYTES),
         };
         let mut out = Output { sink, at: 0 };
         out.append(&START_MAGIC)?;
@@ -154,6 +157,7 @@ impl<S: Sink> Writer<S> {
             schema,
             options,
             layout,
+            section_bytes,
             pending: Vec::new(),
             pending_rows: 0,
             pending_bytes: 0,
@@ -197,8 +201,9 @@ impl<S: Sink> Writer<S> {
         // Large batches are taken in pieces so that a section stays a section.
         let bytes: u64 = batch.columns().iter().map(decoded_bytes).sum();
         let rows = batch.num_rows();
-        let piece = match bytes > SECTION_BYTES / 4 {
-            true => ((rows as u64 * (SECTION_BYTES / 4) / bytes) as usize).clamp(1, rows.max(1)),
+        let most = self.section_bytes / 4;
+        let piece = match bytes > most {
+            true => ((rows as u64 * most / bytes) as usize).clamp(1, rows.max(1)),
             false => rows.max(1),
         };
         let mut at = 0;
@@ -214,7 +219,7 @@ impl<S: Sink> Writer<S> {
             self.pending_rows += len;
             self.pending.push(slice);
             at += len;
-            if self.pending_bytes >= SECTION_BYTES || self.pending_rows >= SECTION_ROWS {
+            if self.pending_bytes >= self.section_bytes || self.pending_rows >= SECTION_ROWS {
                 self.flush(false)?;
             }
         }

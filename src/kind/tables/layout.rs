@@ -54,7 +54,7 @@ fn patience(column: &ColumnPlan, rows: usize) -> f64 {
     }
     let rows = rows.max(1) as f64 / 8.0;
     let share = TIME_SHARE * column.bytes / rows;
-    let bits = share.max(TIME_LEAST_BITS).min(TIME_MOST_BITS);
+    let bits = share.clamp(TIME_LEAST_BITS, TIME_MOST_BITS);
     bits * rows + MODEL_TIME * column.model_bytes
 }
 
