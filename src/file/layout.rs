@@ -62,7 +62,7 @@ pub struct ColumnData {
 
 /// Decides the columns and splits sections into them.
 ///
-/// A section is a run of consecutive rows that the writer holds in memory at once (32 to 48 MiB).
+/// A section is a run of consecutive rows that the writer holds in memory at once (36 to 48 MiB).
 /// The same sections must give the same columns.
 pub trait Layout: Send {
     /// The columns, from the first section. Called once, before [`Layout::section`], also for a

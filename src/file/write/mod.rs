@@ -1,6 +1,6 @@
 //! The writer: record batches in, one file out, in bounded memory.
 //!
-//! Batches are gathered into *sections* of some 48 MiB (32 where a layout splits columns). A layout splits a section into columns, each
+//! Batches are gathered into *sections* of some 48 MiB (36 where a layout splits columns). A layout splits a section into columns, each
 //! column's chunks are encoded on a few threads, and written in column order. So the bytes of a file
 //! do not depend on the number of threads, nor on how the rows were cut into batches.
 
@@ -33,7 +33,7 @@ pub const ZONE_ROWS: usize = 8192;
 /// A section is encoded when it has this many bytes in Arrow's layout.
 const SECTION_BYTES: u64 = 48 << 20;
 /// The same for layouts other than the plain one, which hold integers and models beside it.
-const LAYOUT_SECTION_BYTES: u64 = 32 << 20;
+const LAYOUT_SECTION_BYTES: u64 = 36 << 20;
 /// Column blocks that together are not larger lie in the footer, so that they are compressed with
 /// it; what is opened often is small, and then read at once anyway.
 const FOOTER_BLOCKS: usize = 256 << 10;

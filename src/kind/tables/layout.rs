@@ -39,23 +39,22 @@ const TRIAL_ROWS: usize = 65_536;
 
 /// How much larger a column may be for the sake of time. Coding under contexts takes some ten
 /// nanoseconds a row more than bit packing and its like, so those are taken if they need at most this
-/// share more, or this many bits a row more if that is more, and never more than the last.
+/// share more of the column, or this share of a mean column of the table if that is more, but never
+/// more than a mean column.
 const TIME_SHARE: f64 = 0.3;
-const TIME_LEAST_BITS: f64 = 0.5;
-const TIME_MOST_BITS: f64 = 1.2;
+const TIME_SHARE_OF_MEAN: f64 = 0.3;
 /// What a byte of a model costs beyond itself for the time of reading it.
 const MODEL_TIME: f64 = 0.75;
 
-/// Bytes that a column may be larger if it is not coded under contexts. A hidden class pays by all its
-/// columns together, so it is not given up column by column.
-fn patience(column: &ColumnPlan, rows: usize) -> f64 {
+/// Bytes that a column may be larger if it is not coded under contexts; `mean` are those of the
+/// table's mean column. A hidden class pays by all its columns together, so it is not given up column
+/// by column.
+fn patience(column: &ColumnPlan, mean: f64) -> f64 {
     if column.choice == Choice::Alone || column.parents.contains(&LATENT) {
         return 0.0;
     }
-    let rows = rows.max(1) as f64 / 8.0;
-    let share = TIME_SHARE * column.bytes / rows;
-    let bits = share.clamp(TIME_LEAST_BITS, TIME_MOST_BITS);
-    bits * rows + MODEL_TIME * column.model_bytes
+    let share = (TIME_SHARE * column.bytes).max(TIME_SHARE_OF_MEAN * mean);
+    share.min(mean) + MODEL_TIME * column.model_bytes
 }
 
 /// What was decided for one column of integers.
@@ -192,13 +191,15 @@ impl ArchiveLayout {
                 children[parent] += 1;
             }
         }
+        let total: f64 = plan.columns.iter().map(|c| c.bytes).sum();
+        let mean = total / plan.columns.len().max(1) as f64;
         let mut asked = vec![0usize; typed.len()];
         for input in plan.order.clone().into_iter().rev() {
             let (column, part) = inputs[input];
             let Some(typing) = typed[column].as_ref() else {
                 continue;
             };
-            let mut patient = patience(&plan.columns[input], batch.num_rows());
+            let mut patient = patience(&plan.columns[input], mean);
             if plan.columns[input].choice != Choice::Alone {
                 let integers: ArrayRef = Arc::new(typing.integers[part].values.clone());
                 let packed = self.planned_bytes(&integers)?;
