@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
+use super::loss::LossMeter;
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
@@ -32,6 +33,7 @@ pub(crate) struct ColumnWriter {
     models: Models,
     stored_models: Vec<Option<proto::ModelRef>>,
     zones: ZoneBuilder,
+    loss: LossMeter,
     chunk_rows: Option<usize>,
     block: proto::ColumnBlock,
 }
@@ -61,6 +63,7 @@ impl ColumnWriter {
             models: Models::default(),
             stored_models: Vec::new(),
             zones: ZoneBuilder::default(),
+            loss: LossMeter::default(),
             chunk_rows: None,
             block,
         })
@@ -116,6 +119,9 @@ impl ColumnWriter {
             Some(node) => node,
             None => self.planner.encode_chunk(array, &mut context)?,
         };
+        if !self.planner.loss(registry).is_exact() {
+            self.loss.add(array, &node, &self.models, parents)?;
+        }
         Ok(EncodedChunk {
             node,
             decoded_bytes: decoded_bytes(array),
@@ -259,6 +265,7 @@ impl ColumnWriter {
                 flags,
             });
         }
+        self.block.lossiness = self.loss.message(&self.planner.loss(Registry::standard()));
         self.block.models = self
             .stored_models
             .into_iter()
