@@ -92,6 +92,11 @@ encodings! {
         structs::Struct,
         map::Map,
     }
+    /// Vectors of floats in fewer bits, at a declared loss.
+    vector [float8, levels, rows] {
+        cast::Cast,
+        lvq::Lvq,
+    }
     /// Columns conditioned on other columns of the table, and values restored from them.
     table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {
         context::Context,
