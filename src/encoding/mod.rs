@@ -29,7 +29,7 @@ pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
-pub use traits::{Access, CompareOp, Encoding, Reads, Verdict};
+pub use traits::{Access, CompareOp, Encoding, Loss, Reads, Verdict};
 
 /// How size is weighed against speed when a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -91,6 +91,11 @@ encodings! {
         fixedlist::FixedList,
         structs::Struct,
         map::Map,
+    }
+    /// Vectors of floats in fewer bits, at a declared loss.
+    vector [float8, levels, rows] {
+        cast::Cast,
+        lvq::Lvq,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
     table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {

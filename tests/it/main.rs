@@ -15,3 +15,4 @@ mod same;
 #[cfg(feature = "query")]
 mod sql;
 mod storage;
+mod vectors;

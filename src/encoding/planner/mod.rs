@@ -14,7 +14,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use super::context::{ChildEncoder, EncodeContext, Role};
-use super::{Node, physical};
+use super::{Loss, Node, Registry, physical};
 use crate::error::{Error, Result};
 use choose::{Fresh, NULLABLE, choose, run};
 use plan::Plan;
@@ -41,6 +41,13 @@ impl Planner {
             spec: spec.filter(|s| !s.is_exact()),
             last: Mutex::default(),
         }
+    }
+
+    /// What the user's spec allows to be lost; nothing without one.
+    pub fn loss(&self, registry: &Registry) -> Loss {
+        self.spec
+            .as_ref()
+            .map_or(Loss::Exact, |spec| spec.loss(registry))
     }
 
     /// Encodes the next chunk of the column, of any logical type.
@@ -111,10 +118,10 @@ fn forced(
         return choose(array, role, context);
     };
     let array = physical::lower(array)?;
-    let named = context.registry.named(&first.name);
-    let encoding = Arc::clone(
-        named.ok_or_else(|| Error::invalid(format!("no encoding is called '{}'", first.name)))?,
-    );
+    let (encoding, arguments) = first
+        .resolve(context.registry)
+        .ok_or_else(|| Error::invalid(format!("no encoding is called '{}'", first.name)))?;
+    let encoding = Arc::clone(encoding);
     let wrapper = match array.data_type() {
         _ if array.null_count() > 0 => Some((NULLABLE, 1)),
         other if encoding.accepts(other) => None,
@@ -143,7 +150,7 @@ fn forced(
         parts: rest,
         used: AtomicBool::new(rest.is_empty()),
     };
-    let Some(node) = run(&*encoding, &array, &chain, &first.arguments, context)? else {
+    let Some(node) = run(&*encoding, &array, &chain, &arguments, context)? else {
         return choose(&array, role, context);
     };
     match rest.first() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
+use super::loss::LossMeter;
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
@@ -34,6 +35,7 @@ pub(crate) struct ColumnWriter {
     models: Models,
     stored_models: Vec<Option<proto::ModelRef>>,
     zones: ZoneBuilder,
+    loss: LossMeter,
     chunk_rows: Option<usize>,
     block: proto::ColumnBlock,
 }
@@ -63,6 +65,7 @@ impl ColumnWriter {
             models: Models::default(),
             stored_models: Vec::new(),
             zones: ZoneBuilder::default(),
+            loss: LossMeter::default(),
             chunk_rows: None,
             block,
         })
@@ -123,6 +126,9 @@ impl ColumnWriter {
                 planner.encode_chunk(array, &mut context)?
             }
         };
+        if !self.planner.loss(registry).is_exact() {
+            self.loss.add(array, &node, &self.models, parents)?;
+        }
         Ok(EncodedChunk {
             node,
             decoded_bytes,
@@ -284,6 +290,7 @@ impl ColumnWriter {
                 flags,
             });
         }
+        self.block.lossiness = self.loss.message(&self.planner.loss(Registry::standard()));
         self.block.models = self
             .stored_models
             .into_iter()

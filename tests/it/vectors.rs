@@ -1,0 +1,358 @@
+//! Embeddings: declared loss through a whole file, and import of files of vectors.
+//!
+//! Real vectors, given by the caller: `PILASTER_VECTORS` names a directory with one directory a set,
+//! each with `base.npy` or `embeddings.npy`, and `queries.npy`.
+//!
+//! ```text
+//! PILASTER_VECTORS=vectors cargo test --config 'profile.dev.opt-level=3' --test it vectors::real -- --ignored --nocapture
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use arrow::record_batch::RecordBatch;
+use pilaster::kind::embeddings::search::{Metric, Neighbour, nearest as nearest_rows};
+use pilaster::kind::embeddings::source::VectorSource;
+use pilaster::kind::embeddings::{ImportOptions, import};
+use pilaster::{File, WriteOptions, Writer};
+
+use crate::generate::Rng;
+use crate::golden::read_all;
+
+/// Names of the codes, roughly from the coarsest to the finest.
+const CODES: [&str; 16] = [
+    "lvq2",
+    "lvq3",
+    "lvq4",
+    "lvq5",
+    "lvq6",
+    "lvq7",
+    "lvq8",
+    "lvq4x4",
+    "lvq4x8",
+    "lvq8x8",
+    "int8",
+    "f8e5m2",
+    "f8e4m3",
+    "f8e4m3(scaled)",
+    "bf16",
+    "f16",
+];
+
+fn vectors(rows: usize, dimension: usize) -> Vec<f32> {
+    let mut rng = Rng::new(7);
+    let mut uniform = || (rng.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+    (0..rows * dimension)
+        .map(|_| uniform() + uniform() + uniform())
+        .collect()
+}
+
+fn table(values: Vec<f32>, dimension: usize) -> RecordBatch {
+    let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let values = Arc::new(Float32Array::from(values));
+    let list = FixedSizeListArray::new(item, dimension as i32, values, None);
+    let schema = Schema::new(vec![Field::new("v", list.data_type().clone(), false)]);
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(list)]).unwrap()
+}
+
+fn stored(table: &RecordBatch, words: &str) -> File {
+    let options = WriteOptions {
+        specs: vec![("v".to_owned(), words.to_owned())],
+        threads: 1,
+        ..WriteOptions::default()
+    };
+    let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+    writer.write(table).unwrap();
+    File::from_bytes("vectors.pil", writer.into_bytes().unwrap()).unwrap()
+}
+
+fn values(table: &RecordBatch) -> Vec<f32> {
+    let list = table.column(0).as_fixed_size_list();
+    list.values()
+        .as_primitive::<Float32Type>()
+        .values()
+        .to_vec()
+}
+
+fn relative_error(given: &[f32], stored: &[f32]) -> f64 {
+    let square = |x: f64| x * x;
+    let pairs = given.iter().zip(stored);
+    let off: f64 = pairs
+        .map(|(a, b)| square(f64::from(*a) - f64::from(*b)))
+        .sum();
+    off / given.iter().map(|a| square(f64::from(*a))).sum::<f64>()
+}
+
+#[test]
+fn every_code_keeps_its_words_and_its_measured_loss() {
+    let given = vectors(300, 40);
+    let table = table(given.clone(), 40);
+    for code in CODES {
+        let file = stored(&table, code);
+        let column = file.meta().column(0).unwrap();
+        assert_eq!(column.words, code);
+        let loss = column.lossiness.clone().expect(code);
+        let back = values(&read_all(&file).unwrap());
+        let largest = given
+            .iter()
+            .zip(&back)
+            .map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs())
+            .fold(0.0, f64::max);
+        assert_eq!(loss.measured_max, largest, "{code}");
+        assert!(largest > 0.0, "{code}");
+        let again = values(&read_all(&stored(&table, code)).unwrap());
+        assert_eq!(back, again, "{code} is not deterministic");
+    }
+}
+
+#[test]
+fn more_bits_lose_less() {
+    let given = vectors(200, 64);
+    let table = table(given.clone(), 64);
+    let error = |code| relative_error(&given, &values(&read_all(&stored(&table, code)).unwrap()));
+    let errors: Vec<f64> = ["lvq2", "lvq3", "lvq4", "lvq6", "lvq8", "lvq4x8", "lvq8x8"]
+        .into_iter()
+        .map(error)
+        .collect();
+    assert!(errors.windows(2).all(|w| w[1] < w[0] / 2.0), "{errors:?}");
+    assert!(errors[0] < 0.15, "{errors:?}");
+    assert!(error("lvq8") < error("f8e4m3(scaled)") / 8.0);
+}
+
+#[test]
+fn without_a_spec_vectors_are_exact() {
+    let table = table(vectors(500, 16), 16);
+    let file = stored(&table, "exact");
+    assert!(file.meta().column(0).unwrap().lossiness.is_none());
+    assert_eq!(values(&read_all(&file).unwrap()), values(&table));
+    let used = file.meta().encodings();
+    let lossy = |e: &Arc<str>| e.contains("lvq") || e.contains("cast");
+    assert!(!used.iter().any(lossy), "{used:?}");
+}
+
+#[test]
+fn whole_numbers_of_a_byte_come_back_exactly_from_lvq8() {
+    let mut rng = Rng::new(3);
+    let given: Vec<f32> = (0..100 * 30).map(|_| rng.below(256) as f32).collect();
+    let file = stored(&table(given.clone(), 30), "lvq8");
+    assert_eq!(values(&read_all(&file).unwrap()), given);
+    let loss = file.meta().column(0).unwrap().lossiness.clone().unwrap();
+    assert_eq!((loss.measured_max, loss.measured_rms), (0.0, 0.0));
+}
+
+#[test]
+fn odd_vectors_come_back_close() {
+    let rows: [[f32; 4]; 6] = [
+        [-1.0, -2.0, -3.0, -4.5],
+        [7.25; 4],
+        [0.0; 4],
+        [1e-30, 2e-30, -1e-30, 0.0],
+        [1e30, -1e30, 5e29, 0.0],
+        [f32::MIN_POSITIVE / 4.0, 0.0, 0.0, 0.0],
+    ];
+    for row in rows {
+        let given: Vec<f32> = row.iter().copied().cycle().take(40).collect();
+        let largest = row.iter().fold(0f32, |m, v| m.max(v.abs()));
+        for code in ["lvq8", "lvq4x8", "int8"] {
+            let back = values(&read_all(&stored(&table(given.clone(), 4), code)).unwrap());
+            for (a, b) in given.iter().zip(&back) {
+                assert!(
+                    (a - b).abs() <= largest / 100.0 + f32::MIN_POSITIVE,
+                    "{code} {row:?}: {a} is {b}"
+                );
+            }
+        }
+    }
+}
+
+fn npy(rows: usize, dimension: usize, values: &[f32]) -> Vec<u8> {
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+fn fvecs(dimension: usize, values: &[f32]) -> Vec<u8> {
+    let row = |row: &[f32]| {
+        let mut bytes = (row.len() as u32).to_le_bytes().to_vec();
+        bytes.extend(row.iter().flat_map(|v| v.to_le_bytes()));
+        bytes
+    };
+    values.chunks(dimension).flat_map(row).collect()
+}
+
+#[test]
+fn files_of_vectors_come_back_bit_for_bit() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut given = vectors(50, 7);
+    given[3] = -0.0;
+    for (name, bytes) in [("a.npy", npy(50, 7, &given)), ("a.fvecs", fvecs(7, &given))] {
+        let (source, pil) = (scratch.path().join(name), scratch.path().join("a.pil"));
+        std::fs::write(&source, bytes).unwrap();
+        let done = import(&source, &pil, &ImportOptions::default()).unwrap();
+        assert_eq!((done.rows, done.dimension), (50, 7));
+        let back = values(&read_all(&File::open(&pil).unwrap()).unwrap());
+        let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&back), bits(&given), "{name}");
+    }
+}
+
+#[test]
+fn damaged_files_of_vectors_are_refused_in_one_sentence() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut nan = vectors(5, 3);
+    nan[7] = f32::NAN;
+    let mut mixed = fvecs(3, &vectors(2, 3));
+    mixed.extend(fvecs(2, &vectors(1, 2)));
+    for (name, bytes, says) in [
+        ("a.npy", npy(9, 3, &vectors(5, 3)), "promises 9"),
+        ("b.npy", npy(5, 3, &nan), "row 2 is NaN"),
+        ("c.npy", b"hello, this is text".to_vec(), "no .npy file"),
+        ("d.fvecs", mixed, "vector 2 of"),
+        (
+            "e.fvecs",
+            fvecs(3, &vectors(2, 3))[..22].to_vec(),
+            "in the middle of vector 1",
+        ),
+        ("f.txt", Vec::new(), ".npy, .fvecs and .bvecs"),
+    ] {
+        let source = scratch.path().join(name);
+        std::fs::write(&source, bytes).unwrap();
+        let pil = scratch.path().join("never.pil");
+        let error = import(&source, &pil, &ImportOptions::default()).unwrap_err();
+        assert!(error.to_string().contains(says), "{name}: {error}");
+        assert!(!pil.exists(), "{name}");
+    }
+}
+
+#[test]
+fn nearest_rows_are_those_of_brute_force_over_the_decoded_vectors() {
+    let table = table(vectors(700, 33), 33);
+    let query = &vectors(701, 33)[700 * 33..];
+    for code in ["exact", "lvq4", "lvq4x8", "f8e4m3"] {
+        let file = stored(&table, code);
+        let back = values(&read_all(&file).unwrap());
+        for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+            let mut all: Vec<Neighbour> = back
+                .chunks_exact(33)
+                .zip(0..)
+                .map(|(v, row)| Neighbour {
+                    row,
+                    distance: metric.distance(v, query),
+                })
+                .collect();
+            all.sort();
+            for k in [0, 1, 10, 700] {
+                let found = nearest_rows(&file, 0, query, k, metric).unwrap();
+                assert_eq!(found, all[..k], "{code} {metric:?} {k}");
+            }
+            let found = nearest_rows(&file, 0, query, 9_999, metric).unwrap();
+            assert_eq!(found.len(), 700);
+        }
+    }
+}
+
+#[test]
+fn distances_agree_with_plain_sums_and_are_defined_for_zero() {
+    let (a, b) = (vectors(1, 37), vectors(2, 37)[37..].to_vec());
+    let pairs = || {
+        a.iter()
+            .zip(&b)
+            .map(|(x, y)| (f64::from(*x), f64::from(*y)))
+    };
+    let l2 = pairs().map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt();
+    let inner = pairs().map(|(x, y)| x * y).sum::<f64>();
+    let norm = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    for (metric, expected) in [
+        (Metric::L2, l2),
+        (Metric::InnerProduct, -inner),
+        (Metric::Cosine, 1.0 - inner / norm(&a) / norm(&b)),
+    ] {
+        let distance = f64::from(metric.distance(&a, &b));
+        assert!((distance - expected).abs() < 1e-5, "{metric:?} {distance}");
+    }
+    assert_eq!(Metric::Cosine.distance(&[0.0; 37], &b), 1.0);
+}
+
+#[test]
+fn queries_that_do_not_fit_are_refused_and_ties_go_by_row() {
+    let same: Vec<f32> = [1.0, 2.0, 3.0].repeat(20);
+    let file = stored(&table(same, 3), "exact");
+    let found = nearest_rows(&file, 0, &[1.0, 2.0, 3.0], 4, Metric::L2).unwrap();
+    let rows: Vec<u64> = found.iter().map(|n| n.row).collect();
+    assert_eq!(rows, [0, 1, 2, 3]);
+    let error = nearest_rows(&file, 0, &[1.0], 4, Metric::L2).unwrap_err();
+    assert!(error.to_string().contains("query has 1 values"), "{error}");
+    let error = nearest_rows(&file, 0, &[1.0, f32::NAN, 0.0], 4, Metric::L2).unwrap_err();
+    assert!(
+        error.to_string().contains("value 1 of the query"),
+        "{error}"
+    );
+}
+
+/// Rows of the ten nearest by squared distance, ties by row.
+fn nearest(base: &[f32], query: &[f32]) -> Vec<usize> {
+    let rows = base.chunks_exact(query.len()).enumerate();
+    let mut found: Vec<(f32, usize)> = rows
+        .map(|(i, row)| {
+            let parts = row.iter().zip(query).map(|(a, b)| (a - b) * (a - b));
+            (parts.sum(), i)
+        })
+        .collect();
+    found.select_nth_unstable_by(10, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    found.truncate(10);
+    found.into_iter().map(|(_, i)| i).collect()
+}
+
+fn read_vectors(path: &Path) -> (Vec<f32>, usize) {
+    let source = VectorSource::open(path).unwrap();
+    let dimension = source.dimension();
+    let batches = source.map(Result::unwrap);
+    (batches.flat_map(|b| values(&b)).collect(), dimension)
+}
+
+#[test]
+#[ignore = "needs PILASTER_VECTORS, a directory of sets of vectors"]
+fn real_vectors_by_code() {
+    const QUERIES: usize = 100;
+    let directory = std::env::var_os("PILASTER_VECTORS").expect("PILASTER_VECTORS is a directory");
+    let mut sets: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    sets.sort();
+    for set in sets {
+        let named = |name: &str| Some(set.join(name)).filter(|p| p.exists());
+        let base = named("base.npy").or(named("embeddings.npy")).unwrap();
+        let (given, dimension) = read_vectors(&base);
+        let (queries, _) = read_vectors(&set.join("queries.npy"));
+        let queries = &queries[..queries.len().min(QUERIES * dimension)];
+        let truth: Vec<_> = queries
+            .chunks_exact(dimension)
+            .map(|q| nearest(&given, q))
+            .collect();
+        let rows = given.len() / dimension;
+        let table = table(given.clone(), dimension);
+        println!("{} {rows} x {dimension}", set.display());
+        for code in ["exact"].into_iter().chain(CODES) {
+            let file = stored(&table, code);
+            let back = values(&read_all(&file).unwrap());
+            let hits: usize = queries
+                .chunks_exact(dimension)
+                .zip(&truth)
+                .map(|(q, t)| nearest(&back, q).iter().filter(|i| t.contains(i)).count())
+                .sum();
+            println!(
+                "  {code:15} {:7.1} B a vector  relMSE {:.3e}  recall@10 {:.3}",
+                file.meta().size() as f64 / rows as f64,
+                relative_error(&given, &back),
+                hits as f64 / (10 * truth.len()) as f64
+            );
+        }
+    }
+}
