@@ -10,6 +10,7 @@ pub mod context;
 pub mod distinct;
 pub mod entropy;
 pub mod gather;
+pub mod grid;
 pub mod model;
 pub mod node;
 pub mod physical;
@@ -97,5 +98,9 @@ encodings! {
         context::Context,
         planes::Planes,
         restore::Restore,
+    }
+    /// Floats of weights and caches, exactly.
+    tensor {
+        exponent::Exponent,
     }
 }

@@ -147,6 +147,7 @@ impl<S: Sink> Writer<S> {
             Some(layout) => layout,
             None => Box::new(PlainLayout),
         };
+        let zone_rows = layout.zone_rows().unwrap_or(0);
         let mut out = Output { sink, at: 0 };
         out.append(&START_MAGIC)?;
         Ok(Self {
@@ -157,7 +158,7 @@ impl<S: Sink> Writer<S> {
             pending: Vec::new(),
             pending_rows: 0,
             pending_bytes: 0,
-            zone_rows: 0,
+            zone_rows,
             columns: None,
             table: EncodingTable::default(),
             rows: 0,
