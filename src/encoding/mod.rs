@@ -99,6 +99,10 @@ encodings! {
         planes::Planes,
         restore::Restore,
     }
+    /// Key/value caches of language models, with loss.
+    kv {
+        kivi::Kivi,
+    }
     /// Floats of weights and caches, exactly.
     tensor {
         exponent::Exponent,

@@ -39,7 +39,13 @@ impl Registry {
 
     /// The encoding that a spec calls by this name.
     pub fn named(&self, name: &str) -> Option<&Arc<dyn Encoding>> {
-        self.encodings.iter().find(|e| e.name() == name)
+        self.spelled(name).map(|(encoding, _)| encoding)
+    }
+
+    /// The encoding that a word of a spec means, and the arguments that are part of the word.
+    pub fn spelled(&self, word: &str) -> Option<(&Arc<dyn Encoding>, Vec<String>)> {
+        let mut encodings = self.encodings.iter();
+        encodings.find_map(|e| Some((e, e.spelled(word)?)))
     }
 
     /// All of them in order.

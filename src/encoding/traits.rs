@@ -12,7 +12,8 @@
 //! **Children and models** are encoded and decoded through the context that is handed in, so that
 //! no encoding knows another, the registry or the planner.
 //!
-//! **Exactness.** `decode(encode(a)) == a` bit for bit: NaN payloads and the sign of zero count.
+//! **Exactness.** `decode(encode(a)) == a` bit for bit: NaN payloads and the sign of zero count;
+//! unless the encoding says that it is not exact ([`Encoding::is_exact`]).
 //!
 //! **Hostile bytes.** `decode` may be handed any node at all. It answers with an error or a valid
 //! array of `node.rows` rows of the asked type; it never panics, reads out of bounds, loops without
@@ -113,6 +114,19 @@ pub trait Encoding: Send + Sync + Debug {
     /// the id.
     fn name(&self) -> &'static str {
         self.id().split('.').nth(1).unwrap_or(self.id())
+    }
+
+    /// Whether `decode(encode(a)) == a`. The planner never chooses an encoding that is not exact:
+    /// specs name those.
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    /// What a word of a spec asks of this encoding: the arguments that are part of the word, as the
+    /// 4 of `kivi4`, to which those in parentheses are added; `None` if the word means another. The
+    /// default takes its name alone.
+    fn spelled(&self, word: &str) -> Option<Vec<String>> {
+        (word == self.name()).then(Vec::new)
     }
 
     /// What random access costs.

@@ -111,10 +111,11 @@ fn forced(
         return choose(array, role, context);
     };
     let array = physical::lower(array)?;
-    let named = context.registry.named(&first.name);
-    let encoding = Arc::clone(
-        named.ok_or_else(|| Error::invalid(format!("no encoding is called '{}'", first.name)))?,
-    );
+    let spelled = context.registry.spelled(&first.name);
+    let (encoding, mut arguments) =
+        spelled.ok_or_else(|| Error::invalid(format!("no encoding is called '{}'", first.name)))?;
+    let encoding = Arc::clone(encoding);
+    arguments.extend_from_slice(&first.arguments);
     let wrapper = match array.data_type() {
         _ if array.null_count() > 0 => Some((NULLABLE, 1)),
         other if encoding.accepts(other) => None,
@@ -143,7 +144,7 @@ fn forced(
         parts: rest,
         used: AtomicBool::new(rest.is_empty()),
     };
-    let Some(node) = run(&*encoding, &array, &chain, &first.arguments, context)? else {
+    let Some(node) = run(&*encoding, &array, &chain, &arguments, context)? else {
         return choose(&array, role, context);
     };
     match rest.first() {

@@ -259,11 +259,11 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
             pack(&rest, raw, &mut bytes);
         }
     }
-    let node = Node::new(ID, array.len())
-        .with_metadata(&metadata)
-        .with_buffer(Buffer::from_vec(bytes));
-    let plain = (values.len() * size_of::<W>()) as u64;
-    Ok(Some(node).filter(|n| n.stored_bytes() < plain))
+    Ok(Some(
+        Node::new(ID, array.len())
+            .with_metadata(&metadata)
+            .with_buffer(Buffer::from_vec(bytes)),
+    ))
 }
 
 fn symbols_of<W: Word>(raw: u32) -> usize {

@@ -5,6 +5,7 @@
 //! do not depend on the number of threads, nor on how the rows were cut into batches.
 
 mod column;
+mod loss;
 mod sink;
 mod zones;
 

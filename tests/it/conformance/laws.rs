@@ -185,10 +185,10 @@ fn the_same_input_gives_the_same_bytes() {
             encode(e.encoding, &e.name, array, Profile::Balanced)?
                 .ok_or_else(|| "declined the second time".to_owned())
         };
-        let second = again(&e.array)?;
+        let second = again(&e.source)?;
         identical(&e.node, &second.node)?;
         identical_models(&e.models, &second.models)?;
-        let copy = crate::generate::compact(&e.array);
+        let copy = crate::generate::compact(&e.source);
         let third = again(&copy)?;
         identical(&e.node, &third.node).map_err(|e| format!("slice against copy: {e}"))
     });

@@ -30,6 +30,9 @@ pub const RESTORE: &str = "pilaster.restore.v1";
 pub struct Encoded {
     pub encoding: &'static Arc<dyn Encoding>,
     pub name: String,
+    /// What was encoded.
+    pub source: ArrayRef,
+    /// What it stands for: the same, or what came back the first time if the encoding is not exact.
     pub array: ArrayRef,
     pub node: Node,
     pub models: Models,
@@ -95,14 +98,22 @@ pub fn encode(
     let node = encoding
         .encode(array, &mut context)
         .map_err(|e| e.to_string())?;
-    Ok(node.map(|node| Encoded {
+    let Some(node) = node else { return Ok(None) };
+    let mut encoded = Encoded {
         encoding,
         name: name.to_owned(),
+        source: Arc::clone(array),
         array: Arc::clone(array),
         node,
         models,
         parents,
-    }))
+    };
+    if !encoding.is_exact() {
+        encoded.array = encoded
+            .with_context(|c| c.decode_all(&encoded.node, array.data_type()))
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(Some(encoded))
 }
 
 /// The arrays that an encoding is tried on.

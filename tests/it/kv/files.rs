@@ -78,6 +78,32 @@ fn real_caches_come_back_and_take_what_the_entropy_of_their_exponents_says() {
     }
 }
 
+/// Bits a value under a spec, and what comes back in files for `kv_eval.py`:
+/// `PILASTER_KV=DIR PILASTER_KV_OUT=DIR PILASTER_KV_SPEC=kivi4 cargo test ... real_lossy -- --ignored`.
+#[test]
+#[ignore = "needs caches in the folder PILASTER_KV"]
+fn real_lossy_caches_are_written_for_their_evaluation() {
+    let root = PathBuf::from(std::env::var("PILASTER_KV").unwrap());
+    let out = PathBuf::from(std::env::var("PILASTER_KV_OUT").unwrap());
+    let spec = std::env::var("PILASTER_KV_SPEC").unwrap();
+    let options = KvOptions {
+        specs: ["k*", "v*"].map(|c| (c.to_owned(), spec.clone())).to_vec(),
+        ..KvOptions::default()
+    };
+    for path in cache_files(&root) {
+        let stored = out.join("kv.pil");
+        let done = import(&[path.clone()], &stored, options.clone(), b"").unwrap();
+        let name = path.file_name().unwrap();
+        let folder = path.parent().unwrap().file_name().unwrap();
+        let to = out.join(folder);
+        std::fs::create_dir_all(&to).unwrap();
+        export(&stored, &to.join(name), 0).unwrap();
+        let width = done.shape.dtype.width() as u64;
+        let bits = 8.0 * done.bytes_out as f64 / (done.value_bytes / width) as f64;
+        println!("{}: {spec} {bits:.3} bits a value", path.display());
+    }
+}
+
 /// All cache files below a folder, in order.
 pub fn cache_files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

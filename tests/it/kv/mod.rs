@@ -99,3 +99,92 @@ fn caches_of_another_shape_are_refused() {
     let none = KvWriter::in_memory(KvOptions::for_model("m")).unwrap();
     assert!(none.into_bytes().is_err());
 }
+
+/// The values of a side as numbers.
+fn numbers(cache: &Cache, side: Side) -> Vec<f64> {
+    let (words, _) = cache.tensor(side).as_chunks::<2>();
+    let value = |&w: &[u8; 2]| half::f16::from_le_bytes(w).to_f64();
+    words.iter().map(value).collect()
+}
+
+fn relative_error(a: &Cache, b: &Cache, side: Side) -> f64 {
+    let (a, b) = (numbers(a, side), numbers(b, side));
+    let error: f64 = a.iter().zip(&b).map(|(x, y)| (x - y) * (x - y)).sum();
+    (error / a.iter().map(|x| x * x).sum::<f64>()).sqrt()
+}
+
+fn kivi(k: &str, v: &str) -> KvOptions {
+    KvOptions {
+        specs: [("k*", k), ("v*", v)]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .to_vec(),
+        ..KvOptions::for_model("m")
+    }
+}
+
+#[test]
+fn more_bits_lose_less_and_keys_and_values_have_widths_of_their_own() {
+    let cache = cache(shape(Dtype::F16), 512, 3);
+    let stored = |k, v| {
+        let file = file(std::slice::from_ref(&cache), kivi(k, v), b"");
+        let back = file.cache(0..512).unwrap();
+        Side::BOTH.map(|side| relative_error(&cache, &back, side))
+    };
+    let mut last = [1.0; 2];
+    for bits in ["kivi2", "kivi4", "kivi8"] {
+        let errors = stored(bits, bits);
+        assert!(
+            errors[0] < last[0] / 3.0 && errors[1] < last[1] / 3.0,
+            "{bits}: {errors:?}"
+        );
+        last = errors;
+    }
+    assert_eq!(stored("kivi4", "exact")[1], 0.0);
+    let mixed = stored("kivi8", "kivi2");
+    assert!(mixed[0] < 0.01 && mixed[1] > 0.05, "{mixed:?}");
+}
+
+#[test]
+fn first_tokens_tails_and_odd_rows_stay_exact_under_loss() {
+    let mut caches = vec![
+        cache(shape(Dtype::F16), 300, 1),
+        cache(shape(Dtype::F16), 77, 2),
+    ];
+    caches[0]
+        .put(0, Side::K, 100, &half::f16::NAN.to_le_bytes().repeat(32))
+        .unwrap();
+    let file = file(&caches, kivi("kivi2", "kivi2"), b"");
+    for (sequence, cache) in file.sequences().iter().zip(&caches) {
+        let back = file.cache(sequence.rows.clone()).unwrap();
+        let rows = cache.tokens().len();
+        for side in Side::BOTH {
+            let (a, b) = (cache.rows(0, side), back.rows(0, side));
+            let row = |bytes: &[u8], i: usize| bytes[i * 64..(i + 1) * 64].to_vec();
+            for i in (0..4).chain(rows / 32 * 32..rows) {
+                assert_eq!(row(&a, i), row(&b, i), "row {i} of {rows}");
+            }
+            assert_ne!(row(&a, 40), row(&b, 40));
+        }
+    }
+    let back = file.cache(0..300).unwrap();
+    assert_eq!(
+        back.rows(0, Side::K)[6400..6464],
+        caches[0].rows(0, Side::K)[6400..6464]
+    );
+}
+
+#[test]
+fn a_part_of_lossy_layers_is_the_same_as_of_all() {
+    let cache = cache(shape(Dtype::F16), 300, 8);
+    let file = file(&[cache], kivi("kivi4", "kivi2"), b"");
+    let all = file.cache(0..300).unwrap();
+    file.layers(65..290, 1..3, 1..2, |layer, side, bytes| {
+        let whole = all.rows(layer, side);
+        for (i, values) in bytes.chunks_exact(32).enumerate() {
+            let at = (65 + i) * 64 + 32;
+            assert_eq!(values, &whole[at..at + 32]);
+        }
+        Ok(())
+    })
+    .unwrap();
+}
