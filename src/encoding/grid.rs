@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, new_empty_array};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
 
@@ -136,6 +136,9 @@ impl Grid {
                 size_of::<W>()
             )));
         }
+        if let Some(empty) = without_elements(data_type, selection.count(self.rows))? {
+            return Ok(empty);
+        }
         let blocks = self.row_blocks()?;
         let touched = blocks.touched(selection);
         let count: usize = touched.iter().map(|b| blocks.rows_of(b).len()).sum();
@@ -184,6 +187,16 @@ pub fn parts(data_type: &DataType) -> Result<(&DataType, usize)> {
         DataType::FixedSizeList(field, size) => Ok((field.data_type(), (*size).max(0) as usize)),
         other => Ok((other, 1)),
     }
+}
+
+/// Rows of no elements, if that is what lists of this type are: Arrow's kernels lose their number.
+pub fn without_elements(data_type: &DataType, rows: usize) -> Result<Option<ArrayRef>> {
+    let DataType::FixedSizeList(field, 0) = data_type else {
+        return Ok(None);
+    };
+    let values = new_empty_array(field.data_type());
+    let list = FixedSizeListArray::try_new_with_length(Arc::clone(field), 0, values, None, rows)?;
+    Ok(Some(Arc::new(list)))
 }
 
 /// The numbers of an array without nulls, row by row, and how many a row has; `None` if there are

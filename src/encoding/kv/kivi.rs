@@ -567,6 +567,9 @@ fn decode<W: Word>(
             wanted.len()
         )));
     }
+    if let Some(empty) = grid::without_elements(data_type, selection.count(node.rows))? {
+        return Ok(empty);
+    }
     let rows = selection.bounds(node.rows);
     context.reserve_rows(rows.len(), wanted.len() * size_of::<W>())?;
     let mut out = vec![W::narrow(0); rows.len() * wanted.len()];
