@@ -447,7 +447,7 @@ impl Split {
         let mut is_exact: Vec<bool> = (0..rows)
             .map(|r| {
                 let row = &values[r * width..(r + 1) * width];
-                positions[r] < options.sinks || row.iter().any(|v| !(v.abs() <= most))
+                positions[r] < options.sinks || !row.iter().all(|v| v.abs() <= most)
             })
             .collect();
         let mut units = Vec::new();

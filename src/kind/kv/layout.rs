@@ -13,8 +13,8 @@ use crate::file::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 /// their rows, so that the encodings know where sequences start.
 #[derive(Debug, Default)]
 pub struct KvLayout {
-    /// Patterns of the columns that have a spec.
-    named: Vec<String>,
+    /// Patterns of columns, and whether their spec asks for something else than exact storage.
+    specs: Vec<(String, bool)>,
     exact: Vec<bool>,
 }
 
@@ -24,9 +24,9 @@ const EXACT: &str = "pilaster.exponent.v1";
 impl KvLayout {
     /// A layout for a table written with these specs.
     pub fn new(specs: &[(String, String)]) -> Self {
-        let lossy = specs.iter().filter(|(_, words)| words != "exact");
+        let other = |(pattern, words): &(String, String)| (pattern.clone(), words != "exact");
         Self {
-            named: lossy.map(|(pattern, _)| pattern.clone()).collect(),
+            specs: specs.iter().map(other).collect(),
             exact: Vec::new(),
         }
     }
@@ -41,8 +41,10 @@ impl Layout for KvLayout {
             if i < KEYS {
                 continue;
             }
-            let named = self.named.iter().any(|p| glob(p, spec.field.name()));
-            match named {
+            // The first pattern that matches counts, as for the writer.
+            let mut specs = self.specs.iter();
+            let found = specs.find(|(pattern, _)| glob(pattern, spec.field.name()));
+            match found.is_some_and(|(_, other)| *other) {
                 true => spec.parents = vec![POSITION],
                 false => self.exact[i] = true,
             }

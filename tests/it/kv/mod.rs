@@ -145,6 +145,20 @@ fn more_bits_lose_less_and_keys_and_values_have_widths_of_their_own() {
 }
 
 #[test]
+fn what_was_lost_is_measured_and_stored() {
+    let cache = cache(shape(Dtype::F16), 512, 3);
+    let file = file(std::slice::from_ref(&cache), kivi("kivi4", "exact"), b"");
+    let anatomy = file.file().anatomy().unwrap();
+    let of = |name: &str| {
+        let column = anatomy.columns.iter().find(|c| c.field.name() == name);
+        column.unwrap().lossiness.clone()
+    };
+    assert!(of("v1").is_none() && of("token").is_none());
+    let stated = of("k1").unwrap();
+    assert!(stated.measured_rms > 0.0 && stated.measured_max > stated.measured_rms);
+}
+
+#[test]
 fn first_tokens_tails_and_odd_rows_stay_exact_under_loss() {
     let mut caches = vec![
         cache(shape(Dtype::F16), 300, 1),
