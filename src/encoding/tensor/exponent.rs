@@ -581,7 +581,13 @@ mod tests {
         for (bits, most) in [(half, 0.86), (brain, 0.68)] {
             let array = words::array(bits, &DataType::UInt16).unwrap();
             let array = lists(array, 64, 32);
-            let node = testing::check(&Exponent, &array, Profile::Balanced).unwrap();
+            let node = testing::encode(&Exponent, &array, Profile::Balanced).unwrap();
+            let all = Selection::all();
+            assert_eq!(
+                &testing::decode(&node, array.data_type(), &all).unwrap(),
+                &array
+            );
+            testing::hostile(&node, array.data_type());
             let share = node.stored_bytes() as f64 / (65_536.0 * 2.0);
             assert!(share < most, "{share}");
         }

@@ -59,7 +59,13 @@ fn real_caches_come_back_and_take_what_the_entropy_of_their_exponents_says() {
     for path in cache_files(&root) {
         let read = read_safetensors(&path).unwrap();
         let stored = folder.path().join("kv.pil");
-        let done = import(&[path.clone()], &stored, KvOptions::default(), b"").unwrap();
+        let done = import(
+            std::slice::from_ref(&path),
+            &stored,
+            KvOptions::default(),
+            b"",
+        )
+        .unwrap();
         let file = KvFile::open(&stored).unwrap();
         let rows = file.sequences()[0].rows.clone();
         assert_eq!(file.cache(rows).unwrap(), read.cache);
@@ -92,7 +98,7 @@ fn real_lossy_caches_are_written_for_their_evaluation() {
     };
     for path in cache_files(&root) {
         let stored = out.join("kv.pil");
-        let done = import(&[path.clone()], &stored, options.clone(), b"").unwrap();
+        let done = import(std::slice::from_ref(&path), &stored, options.clone(), b"").unwrap();
         let name = path.file_name().unwrap();
         let folder = path.parent().unwrap().file_name().unwrap();
         let to = out.join(folder);
