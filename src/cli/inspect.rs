@@ -201,7 +201,11 @@ fn table(anatomy: &Anatomy, all: bool) -> String {
             encoding = format!("{encoding} ({})", column.words);
         }
         if let Some(loss) = &column.lossiness {
-            let _ = write!(encoding, " lossy, error up to {}", loss.bound);
+            let _ = write!(
+                encoding,
+                " lossy, error up to {:.3e}, {:.3e} RMS",
+                loss.measured_max, loss.measured_rms
+            );
         }
         rows.push(vec![
             column.field.name().clone(),

@@ -30,7 +30,7 @@ pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
-pub use traits::{Access, CompareOp, Encoding, Reads, Verdict};
+pub use traits::{Access, CompareOp, Encoding, Loss, Reads, Verdict};
 
 /// How size is weighed against speed when a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

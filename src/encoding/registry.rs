@@ -39,13 +39,13 @@ impl Registry {
 
     /// The encoding that a spec calls by this name.
     pub fn named(&self, name: &str) -> Option<&Arc<dyn Encoding>> {
-        self.spelled(name).map(|(encoding, _)| encoding)
+        self.called(name).map(|(encoding, _)| encoding)
     }
 
-    /// The encoding that a word of a spec means, and the arguments that are part of the word.
-    pub fn spelled(&self, word: &str) -> Option<(&Arc<dyn Encoding>, Vec<String>)> {
-        let mut encodings = self.encodings.iter();
-        encodings.find_map(|e| Some((e, e.spelled(word)?)))
+    /// The encoding that a spec calls by this word, and the arguments that the word holds.
+    pub fn called(&self, word: &str) -> Option<(&Arc<dyn Encoding>, Vec<String>)> {
+        let mut found = self.encodings.iter().map(|e| (e, e.called(word)));
+        found.find_map(|(e, arguments)| Some((e, arguments?)))
     }
 
     /// All of them in order.

@@ -12,8 +12,9 @@
 //! **Children and models** are encoded and decoded through the context that is handed in, so that
 //! no encoding knows another, the registry or the planner.
 //!
-//! **Exactness.** `decode(encode(a)) == a` bit for bit: NaN payloads and the sign of zero count;
-//! unless the encoding says that it is not exact ([`Encoding::is_exact`]).
+//! **Exactness.** `decode(encode(a)) == a` bit for bit: NaN payloads and the sign of zero count. An
+//! encoding that does not keep this says so by [`Encoding::loss`]. The planner never tries it; only a
+//! user's spec that names it reaches it, and the writer measures and stores what was lost.
 //!
 //! **Hostile bytes.** `decode` may be handed any node at all. It answers with an error or a valid
 //! array of `node.rows` rows of the asked type; it never panics, reads out of bounds, loops without
@@ -57,6 +58,32 @@ pub enum Verdict {
     Always,
     /// Try it on the sample.
     Measure,
+}
+
+/// What an encoding may lose: its declaration, which the measured error never exceeds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Loss {
+    /// Nothing: bit for bit.
+    #[default]
+    Exact,
+    /// No value is off by more than this.
+    AbsoluteError(f64),
+    /// No value is off by more than this part of its own size, subnormal results aside.
+    RelativeError(f64),
+    /// Codes of so many bits a value; how large the error is depends on the values.
+    Quantized {
+        /// Bits a value, all levels together.
+        bits: u32,
+        /// What the codes keep small, for example `l2`.
+        metric: &'static str,
+    },
+}
+
+impl Loss {
+    /// True if nothing is lost.
+    pub fn is_exact(&self) -> bool {
+        *self == Loss::Exact
+    }
 }
 
 /// A comparison of every row with one value.
@@ -116,17 +143,18 @@ pub trait Encoding: Send + Sync + Debug {
         self.id().split('.').nth(1).unwrap_or(self.id())
     }
 
-    /// Whether `decode(encode(a)) == a`. The planner never chooses an encoding that is not exact:
-    /// specs name those.
-    fn is_exact(&self) -> bool {
-        true
+    /// Whether a word of a spec calls this encoding, and with which arguments: `lvq4x8` calls `lvq`
+    /// with `4` and `8`. These stand before the arguments that the spec gives in parentheses. The
+    /// default answers to the name alone.
+    fn called(&self, word: &str) -> Option<Vec<String>> {
+        (word == self.name()).then(Vec::new)
     }
 
-    /// What a word of a spec asks of this encoding: the arguments that are part of the word, as the
-    /// 4 of `kivi4`, to which those in parentheses are added; `None` if the word means another. The
-    /// default takes its name alone.
-    fn spelled(&self, word: &str) -> Option<Vec<String>> {
-        (word == self.name()).then(Vec::new)
+    /// What is lost with these arguments; nothing, unless an encoding says so. An encoding whose
+    /// arguments decide declares loss for the empty list too, so that the planner leaves it alone.
+    fn loss(&self, arguments: &[String]) -> Loss {
+        let _ = arguments;
+        Loss::Exact
     }
 
     /// What random access costs.

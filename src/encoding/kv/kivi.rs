@@ -25,8 +25,8 @@ use half::{bf16, f16};
 use crate::encoding::grid;
 use crate::encoding::words::{self, Word};
 use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Encoding, Node, Profile, Reads, Role, Rows, Selection,
-    Statistics, Verdict,
+    Access, DecodeContext, EncodeContext, Encoding, Loss, Node, Profile, Reads, Role, Rows,
+    Selection, Statistics, Verdict,
 };
 use crate::error::{Error, Result};
 
@@ -261,11 +261,12 @@ impl Encoding for Kivi {
         Access::PerValue
     }
 
-    fn is_exact(&self) -> bool {
-        false
+    fn loss(&self, arguments: &[String]) -> Loss {
+        let bits = Options::parse(arguments).map_or(2, |options| options.bits);
+        Loss::Quantized { bits, metric: "l2" }
     }
 
-    fn spelled(&self, word: &str) -> Option<Vec<String>> {
+    fn called(&self, word: &str) -> Option<Vec<String>> {
         match word.strip_prefix("kivi")? {
             "" => Some(Vec::new()),
             bits @ ("2" | "4" | "8") => Some(vec![bits.to_owned()]),

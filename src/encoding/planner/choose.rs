@@ -90,8 +90,7 @@ fn candidates(array: &ArrayRef, role: Role, context: &EncodeContext<'_>) -> Vec<
         .registry
         .iter()
         .filter(|e| e.parents_needed() == 0 && e.id() != NULLABLE && e.id() != PLAIN)
-        .filter(|e| e.is_exact())
-        .filter(|e| e.accepts(array.data_type()))
+        .filter(|e| e.loss(&[]).is_exact() && e.accepts(array.data_type()))
         .filter(|e| rules::allowed(&***e, array.data_type(), role, context))
         .filter_map(|e| {
             let weight = rules::weight(&**e, array.data_type(), context.profile)?;

@@ -14,7 +14,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use super::context::{ChildEncoder, EncodeContext, Role};
-use super::{Node, physical};
+use super::{Loss, Node, Registry, physical};
 use crate::error::{Error, Result};
 use choose::{Fresh, NULLABLE, choose, run};
 use plan::Plan;
@@ -41,6 +41,13 @@ impl Planner {
             spec: spec.filter(|s| !s.is_exact()),
             last: Mutex::default(),
         }
+    }
+
+    /// What the user's spec allows to be lost; nothing without one.
+    pub fn loss(&self, registry: &Registry) -> Loss {
+        self.spec
+            .as_ref()
+            .map_or(Loss::Exact, |spec| spec.loss(registry))
     }
 
     /// Encodes the next chunk of the column, of any logical type.
@@ -111,11 +118,10 @@ fn forced(
         return choose(array, role, context);
     };
     let array = physical::lower(array)?;
-    let spelled = context.registry.spelled(&first.name);
-    let (encoding, mut arguments) =
-        spelled.ok_or_else(|| Error::invalid(format!("no encoding is called '{}'", first.name)))?;
+    let (encoding, arguments) = first
+        .resolve(context.registry)
+        .ok_or_else(|| Error::invalid(format!("no encoding is called '{}'", first.name)))?;
     let encoding = Arc::clone(encoding);
-    arguments.extend_from_slice(&first.arguments);
     let wrapper = match array.data_type() {
         _ if array.null_count() > 0 => Some((NULLABLE, 1)),
         other if encoding.accepts(other) => None,

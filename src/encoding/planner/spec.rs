@@ -10,8 +10,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use crate::encoding::Registry;
+use crate::encoding::{Encoding, Loss, Registry};
 use crate::error::{Error, Result};
 
 /// A parsed spec: encodings from the root inwards.
@@ -40,6 +41,18 @@ impl Spec {
         matches!(self.parts.as_slice(), [part] if part.name == "exact" && part.arguments.is_empty())
     }
 
+    /// What the encodings of this spec may lose: the declaration of the first that is not exact.
+    pub fn loss(&self, registry: &Registry) -> Loss {
+        let losses = self.parts.iter().filter_map(|part| {
+            let (encoding, arguments) = part.resolve(registry)?;
+            Some(encoding.loss(&arguments))
+        });
+        losses
+            .into_iter()
+            .find(|l| !l.is_exact())
+            .unwrap_or_default()
+    }
+
     /// Fails, with the names that there are, if a part names no encoding.
     pub fn check(&self, registry: &Registry) -> Result<()> {
         if self.is_exact() {
@@ -56,6 +69,18 @@ impl Spec {
             }
         }
         Ok(())
+    }
+}
+
+impl SpecPart {
+    /// The encoding that is meant, with the arguments of the word and those in parentheses.
+    pub fn resolve<'a>(
+        &self,
+        registry: &'a Registry,
+    ) -> Option<(&'a Arc<dyn Encoding>, Vec<String>)> {
+        let (encoding, mut arguments) = registry.called(&self.name)?;
+        arguments.extend(self.arguments.iter().cloned());
+        Some((encoding, arguments))
     }
 }
 

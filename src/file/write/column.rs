@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
-use super::loss::Loss;
+use super::loss::LossMeter;
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
-use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Model, Models, Node, Profile, Registry, Role,
-};
+use crate::encoding::{Access, EncodeContext, Model, Models, Node, Profile, Registry, Role};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{COARSE_PAGE_LOG2, FINE_PAGE_LOG2, INLINE_MAX, checksum_table};
@@ -35,7 +33,7 @@ pub(crate) struct ColumnWriter {
     models: Models,
     stored_models: Vec<Option<proto::ModelRef>>,
     zones: ZoneBuilder,
-    loss: Loss,
+    loss: LossMeter,
     chunk_rows: Option<usize>,
     block: proto::ColumnBlock,
 }
@@ -65,7 +63,7 @@ impl ColumnWriter {
             models: Models::default(),
             stored_models: Vec::new(),
             zones: ZoneBuilder::default(),
-            loss: Loss::default(),
+            loss: LossMeter::default(),
             chunk_rows: None,
             block,
         })
@@ -121,28 +119,13 @@ impl ColumnWriter {
             Some(node) => node,
             None => self.planner.encode_chunk(array, &mut context)?,
         };
-        self.measure(&node, array, parents)?;
+        if !self.planner.loss(registry).is_exact() {
+            self.loss.add(array, &node, &self.models, parents)?;
+        }
         Ok(EncodedChunk {
             node,
             decoded_bytes: decoded_bytes(array),
         })
-    }
-
-    /// Adds the error of a chunk, if an encoding in it is not exact.
-    fn measure(&mut self, node: &Node, array: &ArrayRef, parents: &[ArrayRef]) -> Result<()> {
-        let mut lossy = None;
-        node.walk(&mut |n| {
-            let encoding = Registry::standard().get(&n.encoding);
-            if let Ok(encoding) = encoding.as_ref().map(|e| e.as_ref())
-                && !encoding.is_exact()
-            {
-                lossy = Some(encoding.name());
-            }
-        });
-        let Some(name) = lossy else { return Ok(()) };
-        let context = DecodeContext::new(Registry::standard(), &self.models, &parents, u64::MAX);
-        let decoded = context.decode_all(node, array.data_type())?;
-        self.loss.add(name, array, &decoded)
     }
 
     /// Writes a section's chunks, and the models that they are the first to use.
@@ -282,7 +265,7 @@ impl ColumnWriter {
                 flags,
             });
         }
-        self.block.lossiness = self.loss.message();
+        self.block.lossiness = self.loss.message(&self.planner.loss(Registry::standard()));
         self.block.models = self
             .stored_models
             .into_iter()

@@ -11,7 +11,7 @@ use pilaster::encoding::{
     CompareOp, Models, Node, Profile, Reads, Registry, Selection, Statistics, Verdict,
 };
 
-use super::{corpus, encode, is_comparable, law, report, samples_for};
+use super::{as_stored, corpus, encode, is_comparable, law, report, samples_for};
 use crate::generate::Rng;
 use crate::same::same;
 
@@ -185,10 +185,10 @@ fn the_same_input_gives_the_same_bytes() {
             encode(e.encoding, &e.name, array, Profile::Balanced)?
                 .ok_or_else(|| "declined the second time".to_owned())
         };
-        let second = again(&e.source)?;
+        let second = again(&e.given)?;
         identical(&e.node, &second.node)?;
         identical_models(&e.models, &second.models)?;
-        let copy = crate::generate::compact(&e.source);
+        let copy = crate::generate::compact(&e.given);
         let third = again(&copy)?;
         identical(&e.node, &third.node).map_err(|e| format!("slice against copy: {e}"))
     });
@@ -272,6 +272,7 @@ fn profiles_change_sizes_and_never_values() {
                     let Some(e) = encode(encoding, &sample.name, &sample.array, profile)? else {
                         return Ok(());
                     };
+                    let e = as_stored(e)?;
                     let decoded = e
                         .with_context(|c| c.decode_all(&e.node, e.data_type()))
                         .map_err(text)?;

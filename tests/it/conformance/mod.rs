@@ -9,7 +9,7 @@ use arrow::array::*;
 use arrow::datatypes::DataType;
 use pilaster::encoding::planner::Planner;
 use pilaster::encoding::{
-    DecodeContext, EncodeContext, Encoding, Model, Models, Node, Profile, Registry, physical,
+    DecodeContext, EncodeContext, Encoding, Loss, Model, Models, Node, Profile, Registry, physical,
 };
 
 use crate::generate::{self, Sample, logical};
@@ -30,9 +30,9 @@ pub const RESTORE: &str = "pilaster.restore.v1";
 pub struct Encoded {
     pub encoding: &'static Arc<dyn Encoding>,
     pub name: String,
-    /// What was encoded.
-    pub source: ArrayRef,
-    /// What it stands for: the same, or what came back the first time if the encoding is not exact.
+    /// What was given.
+    pub given: ArrayRef,
+    /// What must come back: the same, unless the encoding is lossy.
     pub array: ArrayRef,
     pub node: Node,
     pub models: Models,
@@ -98,22 +98,15 @@ pub fn encode(
     let node = encoding
         .encode(array, &mut context)
         .map_err(|e| e.to_string())?;
-    let Some(node) = node else { return Ok(None) };
-    let mut encoded = Encoded {
+    Ok(node.map(|node| Encoded {
         encoding,
         name: name.to_owned(),
-        source: Arc::clone(array),
+        given: Arc::clone(array),
         array: Arc::clone(array),
         node,
         models,
         parents,
-    };
-    if !encoding.is_exact() {
-        encoded.array = encoded
-            .with_context(|c| c.decode_all(&encoded.node, array.data_type()))
-            .map_err(|e| e.to_string())?;
-    }
-    Ok(Some(encoded))
+    }))
 }
 
 /// The arrays that an encoding is tried on.
@@ -176,7 +169,8 @@ pub fn corpus() -> &'static Corpus {
             for sample in samples_for(encoding.as_ref()) {
                 let outcome =
                     guarded(|| encode(encoding, &sample.name, &sample.array, Profile::Balanced));
-                match outcome.result.and_then(|r| r) {
+                let outcome = outcome.result.and_then(|r| r);
+                match outcome.and_then(|e| e.map(as_stored).transpose()) {
                     Ok(Some(encoded)) => corpus.encoded.push(encoded),
                     Ok(None) => {}
                     Err(e) => corpus
@@ -187,6 +181,44 @@ pub fn corpus() -> &'static Corpus {
         }
         corpus
     })
+}
+
+/// What a lossy encoding stored is its declared distance from what it was given; from then on the
+/// decoded values are what all laws are about.
+pub fn as_stored(mut encoded: Encoded) -> Result<Encoded, String> {
+    let loss = encoded.encoding.loss(&[]);
+    if loss.is_exact() {
+        return Ok(encoded);
+    }
+    let data_type = encoded.data_type().clone();
+    let decoded = encoded
+        .with_context(|c| c.decode_all(&encoded.node, &data_type))
+        .map_err(|e| e.to_string())?;
+    for (given, stored) in floats(&encoded.array).into_iter().zip(floats(&decoded)) {
+        let off = (given - stored).abs();
+        let within = match loss {
+            Loss::AbsoluteError(bound) => off <= bound,
+            Loss::RelativeError(bound) => off <= bound * given.abs(),
+            _ => stored.is_finite(),
+        };
+        if given.to_bits() != stored.to_bits() && !within {
+            return Err(format!("{given} is stored as {stored}, declared {loss:?}"));
+        }
+    }
+    encoded.array = decoded;
+    Ok(encoded)
+}
+
+/// All numbers below an array.
+fn floats(array: &ArrayRef) -> Vec<f64> {
+    let leaf = match array.as_fixed_size_list_opt() {
+        Some(list) => return floats(list.values()),
+        None => arrow::compute::cast(array, &DataType::Float64).unwrap(),
+    };
+    leaf.as_primitive::<arrow::datatypes::Float64Type>()
+        .iter()
+        .map(|v| v.unwrap_or(0.0))
+        .collect()
 }
 
 /// Runs a law on the whole corpus and fails with what broke it, some cases for each encoding.
