@@ -10,6 +10,7 @@ pub mod context;
 pub mod distinct;
 pub mod entropy;
 pub mod gather;
+pub mod grid;
 pub mod model;
 pub mod node;
 pub mod physical;
@@ -102,5 +103,13 @@ encodings! {
         context::Context,
         planes::Planes,
         restore::Restore,
+    }
+    /// Key/value caches of language models, with loss.
+    kv {
+        kivi::Kivi,
+    }
+    /// Floats of weights and caches, exactly.
+    tensor {
+        exponent::Exponent,
     }
 }

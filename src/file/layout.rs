@@ -71,6 +71,11 @@ pub trait Layout: Send {
 
     /// The values of each column in one section, in the order of the specs.
     fn section(&mut self, section: &RecordBatch) -> Result<Vec<ColumnData>>;
+
+    /// Rows of a zone, a power of two; `None` leaves it to the writer, which goes by the rows' width.
+    fn zone_rows(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Each column as given.

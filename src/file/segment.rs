@@ -138,7 +138,10 @@ impl Segment {
         }
         let whole = 0..self.pages();
         let total: u64 = wanted.iter().map(|r| r.end - r.start).sum();
-        if self.length <= READ_WHOLE || total > self.length / 2 {
+        // Where single values are fetched, one range is one request and need not be more.
+        let one = wanted.len() == 1 && self.page_log2 == FINE_PAGE_LOG2;
+        let most = if one { self.length } else { self.length / 2 };
+        if (self.length <= READ_WHOLE && !one) || total > most {
             return SegmentRead { pages: vec![whole] };
         }
         let mut sorted: Vec<_> = wanted

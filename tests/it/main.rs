@@ -8,6 +8,7 @@ mod generate;
 mod golden;
 mod guard;
 mod hostile;
+mod kv;
 mod pages;
 #[cfg(feature = "sources")]
 mod real_tables;

@@ -144,6 +144,11 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Slots of the symbol, of [`SCALE`] in all.
+    pub fn frequency(&self) -> u32 {
+        u32::from(self.frequency)
+    }
+
     /// Bits that coding the symbol takes.
     pub fn bits(&self) -> f64 {
         f64::from(SCALE_BITS) - f64::from(self.frequency).log2()

@@ -20,6 +20,7 @@ pub struct ColumnScan {
     fetcher: Fetcher,
     todo: VecDeque<(usize, usize)>,
     rows: Range<u64>,
+    elements: Option<Range<usize>>,
 }
 
 impl ColumnScan {
@@ -41,7 +42,20 @@ impl ColumnScan {
             fetcher: Fetcher::new(meta),
             todo,
             rows,
+            elements: None,
         })
+    }
+
+    /// Only these elements of each row's list: some heads of a layer. All columns must be lists of one
+    /// size that has them.
+    pub fn with_elements(mut self, elements: Range<usize>) -> Self {
+        self.elements = Some(elements);
+        self
+    }
+
+    /// Bytes that were delivered so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.fetcher.bytes_read
     }
 }
 
@@ -56,7 +70,10 @@ impl Machine for ColumnScan {
         if !missing.is_empty() {
             return Ok(Step::Need(missing));
         }
-        let selection = Selection::from(Rows::All);
+        let selection = Selection {
+            rows: Rows::All,
+            elements: self.elements.clone(),
+        };
         let missing = self.fetcher.plan(&[column], &self.rows, &selection)?;
         if !missing.is_empty() {
             return Ok(Step::Need(missing));

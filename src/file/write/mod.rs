@@ -151,6 +151,7 @@ impl<S: Sink> Writer<S> {
             Some(layout) => (layout, LAYOUT_SECTION_BYTES),
             None => (Box::new(PlainLayout) as Box<dyn Layout>, SECTION_BYTES),
         };
+        let zone_rows = layout.zone_rows().unwrap_or(0);
         let mut out = Output { sink, at: 0 };
         out.append(&START_MAGIC)?;
         Ok(Self {
@@ -162,7 +163,7 @@ impl<S: Sink> Writer<S> {
             pending: Vec::new(),
             pending_rows: 0,
             pending_bytes: 0,
-            zone_rows: 0,
+            zone_rows,
             columns: None,
             table: EncodingTable::default(),
             rows: 0,

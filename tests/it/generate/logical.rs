@@ -62,6 +62,11 @@ pub fn nested_types() -> Vec<DataType> {
             false,
         ),
     ]));
+    // Two heads of keys, as in a key/value cache.
+    let about = [("pilaster.kv.side", "k"), ("pilaster.kv.head_dim", "2")];
+    let about = about.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let keys = Field::new("item", Float16, false).with_metadata(about.into());
+    let keys = Arc::new(keys);
     let entries = Struct(Fields::from(vec![
         Field::new("keys", Utf8, false),
         Field::new("values", Int64, true),
@@ -74,6 +79,7 @@ pub fn nested_types() -> Vec<DataType> {
         List(item(Null)),
         LargeList(item(Utf8View)),
         FixedSizeList(full(Float32), 4),
+        FixedSizeList(keys, 4),
         FixedSizeList(item(Int16), 3),
         FixedSizeList(full(FixedSizeList(full(UInt8), 2)), 2),
         FixedSizeList(item(Utf8), 2),

@@ -1,0 +1,659 @@
+//! `pilaster.kivi.v1`: key/value caches in groups of few-bit codes (KIVI, arXiv:2402.02750).
+//!
+//! With b bits, a group's value x becomes q = round((x - min) / step), step = (max - min) / (2^b - 1),
+//! and comes back as min + q * step; min and step are half floats, and codes are taken against their
+//! rounded values. Keys vary by channel, so a group is 32 *tokens* of one channel; values vary by
+//! token, so a group is up to 32 *channels* of one head and token. That costs b + 1 bits a value
+//! where heads have 32 channels or more.
+//!
+//! What is exact: the first four tokens of a sequence, to which attention leans (and which would
+//! spoil the groups that they are in), tokens with a value that is not finite or leaves the range of
+//! half floats, and the last tokens of a sequence that do not fill a group. Sequences start where the
+//! positions, the column's first parent, do not count on; without a parent the chunk is one sequence.
+//!
+//! Specs: `kivi2` (or `kivi`), `kivi4`, `kivi8`; `kivi4(0)` keeps no first tokens exact.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, UInt32Array};
+use arrow::buffer::Buffer;
+use arrow::compute;
+use arrow::datatypes::{DataType, UInt32Type};
+use half::{bf16, f16};
+
+use crate::encoding::grid;
+use crate::encoding::words::{self, Word};
+use crate::encoding::{
+    Access, DecodeContext, EncodeContext, Encoding, Loss, Node, Profile, Reads, Role, Rows,
+    Selection, Statistics, Verdict,
+};
+use crate::error::{Error, Result};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Kivi;
+
+const ID: &str = "pilaster.kivi.v1";
+/// Tokens of a unit, and of a group of keys.
+const TOKENS: usize = 32;
+/// Most channels of a group of values.
+const CHANNELS: usize = 32;
+/// First tokens of a sequence that stay exact.
+const SINKS: u32 = 4;
+/// Key of an item's metadata that says `k` or `v`.
+const SIDE_KEY: &str = "pilaster.kv.side";
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Metadata {
+    /// Elements a row.
+    #[prost(uint32, tag = "1")]
+    width: u32,
+    /// Elements a head.
+    #[prost(uint32, tag = "2")]
+    head: u32,
+    /// Bits a code.
+    #[prost(uint32, tag = "3")]
+    bits: u32,
+    /// Groups along tokens (keys), else along channels.
+    #[prost(bool, tag = "4")]
+    keys: bool,
+    /// First rows of the units, each as the difference to the end of the one before.
+    #[prost(uint32, repeated, tag = "5")]
+    gaps: Vec<u32>,
+    /// Rows of child 0: runs of exact rows, as gap and length in turn.
+    #[prost(uint32, repeated, tag = "6")]
+    exact: Vec<u32>,
+    /// 0 half, 1 bfloat16, 2 single.
+    #[prost(uint32, tag = "7")]
+    format: u32,
+}
+
+/// What the words of an array mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Format {
+    Half,
+    Brain,
+    Single,
+}
+
+impl Format {
+    fn of(item: &arrow::datatypes::Field) -> Option<Self> {
+        let extension = item.metadata().get("ARROW:extension:name");
+        match (item.data_type(), extension.map(String::as_str)) {
+            (DataType::Float16, _) => Some(Self::Half),
+            (DataType::Float32, _) => Some(Self::Single),
+            (DataType::UInt16, Some("pilaster.bfloat16")) => Some(Self::Brain),
+            _ => None,
+        }
+    }
+
+    fn read(self, word: u64) -> f32 {
+        match self {
+            Self::Half => f16::from_bits(word as u16).to_f32(),
+            Self::Brain => bf16::from_bits(word as u16).to_f32(),
+            Self::Single => f32::from_bits(word as u32),
+        }
+    }
+
+    fn write(self, value: f32) -> u64 {
+        match self {
+            Self::Half => u64::from(f16::from_f32(value).to_bits()),
+            Self::Brain => u64::from(bf16::from_f32(value).to_bits()),
+            Self::Single => u64::from(value.to_bits()),
+        }
+    }
+}
+
+/// Where everything lies, from checked metadata.
+struct Layout {
+    width: usize,
+    head: usize,
+    bits: usize,
+    keys: bool,
+    format: Format,
+    /// First rows of the units.
+    units: Vec<usize>,
+    /// Exact rows, and the row of the child that each run starts at.
+    exact: Vec<(Range<usize>, usize)>,
+    exact_rows: usize,
+}
+
+impl Layout {
+    fn parse(node: &Node) -> Result<Self> {
+        let m: Metadata = node.parse_metadata()?;
+        let bad = |what: &str| Error::corrupt(format!("{ID}: {what}"));
+        let (width, head) = (m.width as usize, m.head as usize);
+        let sizes = width > 0 && head > 0 && width.is_multiple_of(head) && width <= 1 << 24;
+        if !sizes || !matches!(m.bits, 2 | 4 | 8) {
+            return Err(bad("impossible sizes"));
+        }
+        let mut units = Vec::with_capacity(m.gaps.len());
+        let mut end = 0usize;
+        for gap in &m.gaps {
+            let start = end + *gap as usize;
+            units.push(start);
+            end = start + TOKENS;
+        }
+        let mut exact = Vec::with_capacity(m.exact.len() / 2);
+        let (mut last, mut exact_rows) = (0usize, 0usize);
+        for pair in m.exact.chunks(2) {
+            let &[gap, length] = pair else {
+                return Err(bad("half a run of exact rows"));
+            };
+            let start = last + gap as usize;
+            last = start + length as usize;
+            exact.push((start..last, exact_rows));
+            exact_rows += length as usize;
+        }
+        if end.max(last) > node.rows {
+            return Err(bad("units past the last row"));
+        }
+        let layout = Self {
+            width,
+            head,
+            bits: m.bits as usize,
+            keys: m.keys,
+            format: match m.format {
+                0 => Format::Half,
+                1 => Format::Brain,
+                2 => Format::Single,
+                _ => return Err(bad("an unknown format")),
+            },
+            units,
+            exact,
+            exact_rows,
+        };
+        // Every row must be somewhere.
+        let mut row = 0;
+        let (mut u, mut e) = (0, 0);
+        while row < node.rows {
+            if layout.units.get(u).is_some_and(|&s| s <= row) {
+                row = row.max(layout.units[u] + TOKENS);
+                u += 1;
+            } else if layout.exact.get(e).is_some_and(|(r, _)| r.start <= row) {
+                row = row.max(layout.exact[e].0.end);
+                e += 1;
+            } else {
+                return Err(bad("rows that are stored nowhere"));
+            }
+        }
+        let bytes = layout.heads() * layout.units.len() * layout.unit_bytes();
+        match node.buffer(0)?.len() == bytes as u64 {
+            true => Ok(layout),
+            false => Err(bad("a buffer of another size than its units")),
+        }
+    }
+
+    fn heads(&self) -> usize {
+        self.width / self.head
+    }
+
+    /// Groups of a unit: 32 tokens of one channel, or some channels of one token.
+    fn groups(&self) -> usize {
+        match self.keys {
+            true => self.head,
+            false => TOKENS * self.head.div_ceil(CHANNELS),
+        }
+    }
+
+    /// Bytes of a unit: the minimum and step of each group, then codes token by token.
+    fn unit_bytes(&self) -> usize {
+        self.groups() * 4 + (TOKENS * self.head * self.bits).div_ceil(8)
+    }
+
+    /// The group of a value of a unit.
+    fn group(&self, token: usize, channel: usize) -> usize {
+        match self.keys {
+            true => channel,
+            false => token * self.head.div_ceil(CHANNELS) + channel / CHANNELS,
+        }
+    }
+
+    /// The elements that a selection wants.
+    fn wanted(&self, selection: &Selection) -> Result<Range<usize>> {
+        let elements = selection.elements.clone().unwrap_or(0..self.width);
+        match elements.start <= elements.end && elements.end <= self.width {
+            true => Ok(elements),
+            false => Err(Error::corrupt(format!(
+                "elements {}..{} of rows of {}",
+                elements.start, elements.end, self.width
+            ))),
+        }
+    }
+
+    /// Heads that hold some elements.
+    fn heads_of(&self, elements: &Range<usize>) -> Range<usize> {
+        match elements.is_empty() {
+            true => 0..0,
+            false => elements.start / self.head..elements.end.div_ceil(self.head),
+        }
+    }
+
+    /// Units that hold some rows of a range.
+    fn units_of(&self, rows: &Range<usize>) -> Range<usize> {
+        let first = self.units.partition_point(|s| s + TOKENS <= rows.start);
+        let last = self.units.partition_point(|&s| s < rows.end);
+        first..last.max(first)
+    }
+
+    /// Rows of the child that hold the exact rows of a range.
+    fn exact_of(&self, rows: &Range<usize>) -> Range<usize> {
+        let first = self.exact.partition_point(|(r, _)| r.end <= rows.start);
+        let last = self.exact.partition_point(|(r, _)| r.start < rows.end);
+        if first >= last {
+            return 0..0;
+        }
+        let (a, at) = &self.exact[first];
+        let (b, to) = &self.exact[last - 1];
+        let start = at + rows.start.saturating_sub(a.start);
+        let end = to + rows.end.min(b.end) - b.start;
+        start..end.max(start)
+    }
+}
+
+impl Encoding for Kivi {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn access(&self) -> Access {
+        Access::PerValue
+    }
+
+    fn loss(&self, arguments: &[String]) -> Loss {
+        let bits = Options::parse(arguments).map_or(2, |options| options.bits);
+        Loss::Quantized { bits, metric: "l2" }
+    }
+
+    fn called(&self, word: &str) -> Option<Vec<String>> {
+        match word.strip_prefix("kivi")? {
+            "" => Some(Vec::new()),
+            bits @ ("2" | "4" | "8") => Some(vec![bits.to_owned()]),
+            _ => None,
+        }
+    }
+
+    fn accepts(&self, data_type: &DataType) -> bool {
+        match data_type {
+            DataType::FixedSizeList(item, size) => *size > 0 && Format::of(item).is_some(),
+            _ => false,
+        }
+    }
+
+    fn estimate(&self, _: &Statistics, _: Profile) -> Verdict {
+        Verdict::Skip
+    }
+
+    fn encode(&self, array: &ArrayRef, context: &mut EncodeContext<'_>) -> Result<Option<Node>> {
+        let options = Options::parse(&context.arguments)?;
+        let DataType::FixedSizeList(item, _) = array.data_type() else {
+            return Ok(None);
+        };
+        let Some(format) = Format::of(item) else {
+            return Ok(None);
+        };
+        let keys = item.metadata().get(SIDE_KEY).map(String::as_str) == Some("k");
+        let Some((values, width)) = floats(array, format) else {
+            return Ok(None);
+        };
+        let positions = match context.parents.first() {
+            Some(parent) => parent.as_primitive_opt::<UInt32Type>().cloned(),
+            None => None,
+        };
+        let rows = array.len();
+        let positions = positions.unwrap_or_else(|| (0..rows as u32).collect::<Vec<_>>().into());
+        let split = Split::of(&values, width, positions.values(), &options);
+        let metadata = Metadata {
+            width: width as u32,
+            head: grid::group_of(array.data_type()) as u32,
+            bits: options.bits,
+            keys,
+            gaps: split.gaps(),
+            exact: split.runs(),
+            format: format as u32,
+        };
+        if !width.is_multiple_of(metadata.head as usize) {
+            return Ok(None);
+        }
+        let exact = UInt32Array::from_iter_values(split.exact_rows().map(|r| r as u32));
+        let exact = compute::take(array, &exact, None)?;
+        let mut node = Node::new(ID, rows).with_metadata(&metadata);
+        let layout = Layout {
+            width,
+            head: metadata.head as usize,
+            bits: options.bits as usize,
+            keys,
+            format,
+            units: split.units.clone(),
+            exact: Vec::new(),
+            exact_rows: 0,
+        };
+        let mut bytes = Vec::new();
+        for head in 0..layout.heads() {
+            for &unit in &layout.units {
+                quantize(&layout, &values, &split.is_exact, unit, head, &mut bytes);
+            }
+        }
+        node = node
+            .with_buffer(Buffer::from_vec(bytes))
+            .with_child(context.child(ID, &exact, Role::Values)?);
+        Ok(Some(node))
+    }
+
+    fn decode(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        context: &DecodeContext<'_>,
+    ) -> Result<ArrayRef> {
+        self.decode_selection(node, data_type, &Selection::all(), context)
+    }
+
+    fn decode_selection(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<ArrayRef> {
+        node.expect(1, 1)?;
+        let layout = Layout::parse(node)?;
+        let DataType::FixedSizeList(item, _) = data_type else {
+            return Err(Error::corrupt(format!("{ID} of type {data_type}")));
+        };
+        if Format::of(item) != Some(layout.format) {
+            return Err(Error::corrupt(format!("{ID} wanted as {data_type}")));
+        }
+        match layout.format {
+            Format::Single => decode::<u32>(&layout, node, data_type, selection, context),
+            _ => decode::<u16>(&layout, node, data_type, selection, context),
+        }
+    }
+
+    fn reads(&self, node: &Node, selection: &Selection) -> Reads {
+        let Ok(layout) = Layout::parse(node) else {
+            return Reads::All;
+        };
+        let Ok(wanted) = layout.wanted(selection) else {
+            return Reads::All;
+        };
+        let rows = selection.bounds(node.rows);
+        let units = layout.units_of(&rows);
+        let size = layout.unit_bytes() as u64;
+        let from = |head: usize, unit: usize| (head * layout.units.len() + unit) as u64 * size;
+        let heads = layout.heads_of(&wanted);
+        let buffers = heads.map(|h| (0, from(h, units.start)..from(h, units.end)));
+        let exact = Selection::range(layout.exact_of(&rows)).with_elements(wanted);
+        Reads::Parts {
+            buffers: match units.is_empty() {
+                true => Vec::new(),
+                false => buffers.collect(),
+            },
+            children: vec![Some(exact)],
+        }
+    }
+}
+
+/// What a spec asks for.
+struct Options {
+    bits: u32,
+    sinks: u32,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let number = |i: usize, default: u32| match arguments.get(i) {
+            None => Ok(default),
+            Some(text) => text.parse::<u32>().map_err(|_| {
+                Error::invalid(format!("'{text}' is no number; write kivi4 or kivi4(0)"))
+            }),
+        };
+        let options = Self {
+            bits: number(0, 2)?,
+            sinks: number(1, SINKS)?,
+        };
+        match matches!(options.bits, 2 | 4 | 8) {
+            true => Ok(options),
+            false => Err(Error::invalid("kivi takes 2, 4 or 8 bits")),
+        }
+    }
+}
+
+/// The values of lists as singles, and how many a list has.
+fn floats(array: &ArrayRef, format: Format) -> Option<(Vec<f32>, usize)> {
+    fn of<W: Word>(array: &ArrayRef, format: Format) -> Option<(Vec<f32>, usize)> {
+        let (words, width) = grid::numbers::<W>(array)?;
+        Some((
+            words.iter().map(|w| format.read(w.widen())).collect(),
+            width,
+        ))
+    }
+    match format {
+        Format::Single => of::<u32>(array, format),
+        _ => of::<u16>(array, format),
+    }
+}
+
+/// Which rows are in units, and which are exact.
+struct Split {
+    units: Vec<usize>,
+    is_exact: Vec<bool>,
+}
+
+impl Split {
+    fn of(values: &[f32], width: usize, positions: &[u32], options: &Options) -> Self {
+        let rows = positions.len();
+        let most = f16::MAX.to_f32();
+        let mut is_exact: Vec<bool> = (0..rows)
+            .map(|r| {
+                let row = &values[r * width..(r + 1) * width];
+                positions[r] < options.sinks || !row.iter().all(|v| v.abs() <= most)
+            })
+            .collect();
+        let mut units = Vec::new();
+        let mut start = 0;
+        while start < rows {
+            let follows = |r: &usize| positions[*r] == positions[*r - 1].wrapping_add(1);
+            let length = 1 + (start + 1..rows).take_while(follows).count();
+            let full = length / TOKENS;
+            units.extend((0..full).map(|u| start + u * TOKENS));
+            is_exact[start + full * TOKENS..start + length].fill(true);
+            start += length;
+        }
+        Self { units, is_exact }
+    }
+
+    fn gaps(&self) -> Vec<u32> {
+        let mut end = 0;
+        let gap = |&start: &usize| {
+            let gap = (start - end) as u32;
+            end = start + TOKENS;
+            gap
+        };
+        self.units.iter().map(gap).collect()
+    }
+
+    fn exact_rows(&self) -> impl Iterator<Item = usize> + '_ {
+        let rows = self.is_exact.iter().enumerate();
+        rows.filter(|(_, exact)| **exact).map(|(row, _)| row)
+    }
+
+    /// Gap and length of each run of exact rows.
+    fn runs(&self) -> Vec<u32> {
+        let mut runs: Vec<u32> = Vec::new();
+        let mut end = 0;
+        for row in self.exact_rows() {
+            match runs.last_mut() {
+                Some(length) if row == end => *length += 1,
+                _ => runs.extend([(row - end) as u32, 1]),
+            }
+            end = row + 1;
+        }
+        runs
+    }
+}
+
+/// Appends one unit of one head.
+fn quantize(
+    layout: &Layout,
+    values: &[f32],
+    is_exact: &[bool],
+    unit: usize,
+    head: usize,
+    to: &mut Vec<u8>,
+) {
+    let levels = ((1u32 << layout.bits) - 1) as f32;
+    let value = |token: usize, channel: usize| {
+        values[(unit + token) * layout.width + head * layout.head + channel]
+    };
+    let mut bounds = vec![(f32::INFINITY, f32::NEG_INFINITY); layout.groups()];
+    for token in (0..TOKENS).filter(|t| !is_exact[unit + t]) {
+        for channel in 0..layout.head {
+            let (low, high) = &mut bounds[layout.group(token, channel)];
+            *low = low.min(value(token, channel));
+            *high = high.max(value(token, channel));
+        }
+    }
+    let scales: Vec<(f16, f16)> = bounds
+        .iter()
+        .map(|&(low, high)| match low <= high {
+            true => {
+                let step = ((high - low) / levels).min(f16::MAX.to_f32());
+                (f16::from_f32(low), f16::from_f32(step))
+            }
+            false => (f16::ZERO, f16::ZERO),
+        })
+        .collect();
+    for (low, step) in &scales {
+        to.extend_from_slice(&low.to_le_bytes());
+        to.extend_from_slice(&step.to_le_bytes());
+    }
+    let (mut held, mut count) = (0u32, 0);
+    for token in 0..TOKENS {
+        for channel in 0..layout.head {
+            let (low, step) = scales[layout.group(token, channel)];
+            let code = match is_exact[unit + token] || step == f16::ZERO {
+                true => 0,
+                false => {
+                    let level = (value(token, channel) - low.to_f32()) / step.to_f32();
+                    level.round_ties_even().clamp(0.0, levels) as u32
+                }
+            };
+            held |= code << count;
+            count += layout.bits;
+            if count == 8 {
+                to.push(held as u8);
+                (held, count) = (0, 0);
+            }
+        }
+    }
+    if count > 0 {
+        to.push(held as u8);
+    }
+}
+
+fn decode<W: Word>(
+    layout: &Layout,
+    node: &Node,
+    data_type: &DataType,
+    selection: &Selection,
+    context: &DecodeContext<'_>,
+) -> Result<ArrayRef> {
+    let wanted = layout.wanted(selection)?;
+    let (item, size) = grid::parts(data_type)?;
+    if size != wanted.len() || words::width(item) != Some(size_of::<W>()) {
+        return Err(Error::corrupt(format!(
+            "{} elements of {ID} wanted as {data_type}",
+            wanted.len()
+        )));
+    }
+    if let Some(empty) = grid::without_elements(data_type, selection.count(node.rows))? {
+        return Ok(empty);
+    }
+    let rows = selection.bounds(node.rows);
+    context.reserve_rows(rows.len(), wanted.len() * size_of::<W>())?;
+    let mut out = vec![W::narrow(0); rows.len() * wanted.len()];
+    let units = layout.units_of(&rows);
+    let bytes = layout.unit_bytes();
+    for head in layout.heads_of(&wanted) {
+        for unit in units.clone() {
+            let at = ((head * layout.units.len() + unit) * bytes) as u64;
+            let stored = node.buffer(0)?.slice(at..at + bytes as u64)?;
+            restore(
+                layout,
+                &stored,
+                layout.units[unit],
+                head,
+                &rows,
+                &wanted,
+                &mut out,
+            );
+        }
+    }
+    let child = node.child_of(0, layout.exact_rows)?;
+    let part = layout.exact_of(&rows);
+    if !part.is_empty() {
+        let asked = Selection::range(part.clone()).with_elements(wanted.clone());
+        let exact = context.decode(child, data_type, &asked)?;
+        let Some((values, _)) = grid::numbers::<W>(&exact) else {
+            return Err(Error::corrupt(format!("exact rows of {ID} with nulls")));
+        };
+        for (run, first) in &layout.exact {
+            for row in run.start.max(rows.start)..run.end.min(rows.end) {
+                let from = (first + row - run.start - part.start) * wanted.len();
+                let to = (row - rows.start) * wanted.len();
+                out[to..to + wanted.len()].copy_from_slice(&values[from..from + wanted.len()]);
+            }
+        }
+    }
+    let values = words::array(out, item)?;
+    let DataType::FixedSizeList(field, asked) = data_type else {
+        return Err(Error::corrupt(format!("{ID} of type {data_type}")));
+    };
+    let all: ArrayRef = Arc::new(FixedSizeListArray::try_new_with_length(
+        Arc::clone(field),
+        *asked,
+        values,
+        None,
+        rows.len(),
+    )?);
+    match &selection.rows {
+        Rows::All | Rows::Range(_) => Ok(all),
+        _ => selection.within(rows).take(&all),
+    }
+}
+
+/// Writes the wanted values of one unit of one head.
+fn restore<W: Word>(
+    layout: &Layout,
+    stored: &[u8],
+    unit: usize,
+    head: usize,
+    rows: &Range<usize>,
+    wanted: &Range<usize>,
+    out: &mut [W],
+) {
+    let (scales, codes) = stored.split_at(layout.groups() * 4);
+    let (scales, _) = scales.as_chunks::<4>();
+    let scales: Vec<(f32, f32)> = scales
+        .iter()
+        .map(|&[a, b, c, d]| {
+            let half = |bytes| f16::from_le_bytes(bytes).to_f32();
+            (half([a, b]), half([c, d]))
+        })
+        .collect();
+    let mask = (1u32 << layout.bits) - 1;
+    let start = head * layout.head;
+    let channels = wanted.start.max(start) - start..wanted.end.min(start + layout.head) - start;
+    for row in rows.start.max(unit)..rows.end.min(unit + TOKENS) {
+        let token = row - unit;
+        let at = (row - rows.start) * wanted.len() + start + channels.start - wanted.start;
+        for (value, channel) in out[at..].iter_mut().zip(channels.clone()) {
+            let bit = (token * layout.head + channel) * layout.bits;
+            let code = u32::from(codes[bit / 8]) >> (bit % 8) & mask;
+            let (low, step) = scales[layout.group(token, channel)];
+            *value = W::narrow(layout.format.write(low + code as f32 * step));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Cache files in and out.
+
+use std::path::{Path, PathBuf};
+
+use pilaster::kind::kv::{export, import, read_safetensors, write_safetensors};
+
+use super::*;
+
+fn written(folder: &Path, name: &str, cache: &Cache, model: &str) -> PathBuf {
+    let path = folder.join(name);
+    write_safetensors(&path, cache, model).unwrap();
+    path
+}
+
+#[test]
+fn cache_files_go_in_and_come_out_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let caches = [
+        cache(shape(Dtype::BF16), 300, 1),
+        cache(shape(Dtype::BF16), 40, 2),
+    ];
+    let sources = [
+        written(folder.path(), "a.safetensors", &caches[0], "tiny"),
+        written(folder.path(), "b.safetensors", &caches[1], "tiny"),
+    ];
+    let stored = folder.path().join("kv.pil");
+    let done = import(&sources, &stored, KvOptions::default(), b"salt").unwrap();
+    assert_eq!((done.prefixes, done.tokens), (2, 340));
+    for (i, source) in sources.iter().enumerate() {
+        let out = folder.path().join("out.safetensors");
+        export(&stored, &out, i).unwrap();
+        assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(source).unwrap());
+        assert_eq!(read_safetensors(&out).unwrap().cache, caches[i]);
+    }
+    assert!(export(&stored, &folder.path().join("x.safetensors"), 2).is_err());
+}
+
+#[test]
+fn a_source_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(shape(Dtype::F16), 10, 1);
+    let source = written(folder.path(), "a.safetensors", &cache, "tiny");
+    let stored = folder.path().join("kv.pil");
+    let error = import(&[source], &stored, KvOptions::for_model("large"), b"").unwrap_err();
+    assert!(
+        error.to_string().contains("of model 'tiny', not 'large'"),
+        "{error}"
+    );
+    assert!(!stored.exists());
+}
+
+/// The shared caches: `PILASTER_KV=DIR cargo test --no-default-features --features sources
+/// real_caches -- --ignored --nocapture`, where `DIR` holds folders of `.safetensors` files.
+#[test]
+#[ignore = "needs caches in the folder PILASTER_KV"]
+fn real_caches_come_back_and_take_what_the_entropy_of_their_exponents_says() {
+    let root = PathBuf::from(std::env::var("PILASTER_KV").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    for path in cache_files(&root) {
+        let read = read_safetensors(&path).unwrap();
+        let stored = folder.path().join("kv.pil");
+        let done = import(
+            std::slice::from_ref(&path),
+            &stored,
+            KvOptions::default(),
+            b"",
+        )
+        .unwrap();
+        let file = KvFile::open(&stored).unwrap();
+        let rows = file.sequences()[0].rows.clone();
+        assert_eq!(file.cache(rows).unwrap(), read.cache);
+        let share = done.bytes_out as f64 / done.value_bytes as f64;
+        let most = match done.shape.dtype {
+            Dtype::BF16 => 0.675,
+            _ => 0.86,
+        };
+        println!(
+            "{}: exact {:.2} % of {}",
+            path.display(),
+            share * 100.0,
+            done.shape.dtype.name()
+        );
+        assert!(share <= most);
+    }
+}
+
+/// Bits a value under a spec, and what comes back in files for `kv_eval.py`:
+/// `PILASTER_KV=DIR PILASTER_KV_OUT=DIR PILASTER_KV_SPEC=kivi4 cargo test ... real_lossy -- --ignored`.
+#[test]
+#[ignore = "needs caches in the folder PILASTER_KV"]
+fn real_lossy_caches_are_written_for_their_evaluation() {
+    let root = PathBuf::from(std::env::var("PILASTER_KV").unwrap());
+    let out = PathBuf::from(std::env::var("PILASTER_KV_OUT").unwrap());
+    let spec = std::env::var("PILASTER_KV_SPEC").unwrap();
+    let options = KvOptions {
+        specs: ["k*", "v*"].map(|c| (c.to_owned(), spec.clone())).to_vec(),
+        ..KvOptions::default()
+    };
+    for path in cache_files(&root) {
+        let stored = out.join("kv.pil");
+        let done = import(std::slice::from_ref(&path), &stored, options.clone(), b"").unwrap();
+        let name = path.file_name().unwrap();
+        let folder = path.parent().unwrap().file_name().unwrap();
+        let to = out.join(folder);
+        std::fs::create_dir_all(&to).unwrap();
+        export(&stored, &to.join(name), 0).unwrap();
+        let width = done.shape.dtype.width() as u64;
+        let bits = 8.0 * done.bytes_out as f64 / (done.value_bytes / width) as f64;
+        println!("{}: {spec} {bits:.3} bits a value", path.display());
+    }
+}
+
+/// All cache files below a folder, in order.
+pub fn cache_files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(cache_files(&path));
+        } else if path.extension().is_some_and(|e| e == "safetensors")
+            && read_safetensors(&path).is_ok()
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
