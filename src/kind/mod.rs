@@ -1,3 +1,4 @@
 //! The kinds of data: parsing the user's input, the recipe from columns to encodings, typed readers.
 
+pub mod logs;
 pub mod tables;

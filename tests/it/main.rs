@@ -9,6 +9,7 @@ mod golden;
 mod guard;
 mod hostile;
 mod pages;
+mod real_logs;
 #[cfg(feature = "sources")]
 mod real_tables;
 mod same;

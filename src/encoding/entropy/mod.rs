@@ -2,11 +2,13 @@
 //!
 //! [`rans`] codes many values fast with tables that were fixed beforehand; [`adaptive`] codes a few
 //! thousand numbers compactly without any tables, which is how tables themselves are stored;
-//! [`mixing`] codes short lists of text.
+//! [`mixing`] codes short lists of text; [`symbols`] codes the symbols of short columns under several
+//! contexts.
 
 pub mod adaptive;
 pub mod mixing;
 pub mod rans;
+pub mod symbols;
 
 /// Scales counts to frequencies that add up to `total`, each at least one.
 ///

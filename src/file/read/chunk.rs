@@ -8,7 +8,7 @@ use arrow::array::ArrayRef;
 use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
-use super::column::{ColumnMeta, ZonePart};
+use super::column::{ChunkMeta, ColumnMeta, ZonePart};
 use crate::encoding::{
     DecodeContext, Model, ModelStore, Models, NoParents, Node, ParentSource, Reads, Registry,
     Selection,
@@ -29,6 +29,13 @@ pub(crate) struct ChunkRead {
     models: Vec<(usize, SegmentRead)>,
     /// Ranges of the file.
     pub ranges: Vec<Range<u64>>,
+}
+
+impl ChunkMeta {
+    /// Bytes that decoding the chunk may take beyond its buffers.
+    pub fn budget(&self) -> u64 {
+        self.decoded_bytes.saturating_mul(BUDGET_FACTOR) + BUDGET_BASE
+    }
 }
 
 impl ColumnMeta {
@@ -114,13 +121,25 @@ impl ColumnMeta {
             models.push(model.loaded.get().cloned().unwrap_or_else(unloaded));
         }
         let segment = &self.segments[meta.segment];
-        let parts = segment.verified(&read.data, &fetch)?;
-        let node = filled(&meta.root, &meta.offsets, &parts)?;
-        let budget = meta.decoded_bytes.saturating_mul(BUDGET_FACTOR) + BUDGET_BASE;
-        let context = DecodeContext::new(registry, &models, parents, budget);
+        let node = self.filled_chunk(chunk, &read, pool)?;
+        let context = DecodeContext::new(registry, &models, parents, meta.budget());
         context
             .decode(&node, data_type, selection)
             .map_err(|e| segment.locate(e))
+    }
+
+    /// A chunk's tree with the bytes that were read.
+    fn filled_chunk(&self, chunk: usize, read: &ChunkRead, pool: &Pool) -> Result<Node> {
+        let meta = &self.chunks[chunk];
+        let segment = &self.segments[meta.segment];
+        let parts = segment.verified(&read.data, &|range| pool.fetch(range))?;
+        filled(&meta.root, &meta.offsets, &parts)
+    }
+
+    /// A whole chunk's tree, its bytes out of the pool.
+    pub(crate) fn whole_chunk(&self, chunk: usize, pool: &Pool) -> Result<Node> {
+        let read = self.plan(chunk, &Selection::all(), Registry::standard());
+        self.filled_chunk(chunk, &read, pool)
     }
 
     /// Fetches the models of a tree that live outside the file.
