@@ -214,11 +214,22 @@ impl Curves {
 type Slot = u32;
 const FRESH: Slot = 1 << 31;
 
-/// The last symbol in a context, and how often it was right in a row.
+/// The last symbol in a context (its lower 24 bits), and how often it was right in a row.
 #[derive(Debug, Clone, Copy, Default)]
-struct Memory {
-    symbol: u32,
-    run: u8,
+struct Memory(u32);
+
+impl Memory {
+    fn new(symbol: u32, run: u32) -> Self {
+        Self(symbol << 8 | run.min(255))
+    }
+
+    fn symbol(self) -> u32 {
+        self.0 >> 8
+    }
+
+    fn run(self) -> u32 {
+        self.0 & 255
+    }
 }
 
 /// What is learned across columns: how far to trust which kind of context.
@@ -259,7 +270,7 @@ pub fn memory(rows: usize, contexts: usize) -> u64 {
 }
 
 fn size(rows: usize) -> usize {
-    (rows * 4).next_power_of_two().clamp(1 << 8, 1 << 18)
+    (rows * 4).next_power_of_two().clamp(1 << 8, 1 << 17)
 }
 
 /// Mixes a context's number and value to a hash.
@@ -353,21 +364,21 @@ impl Symbols {
         let mut best = (0, 0);
         for i in 0..self.contexts {
             memories[i] = self.memories[self.place(i, hashes[i])];
-            if memories[i].run >= best.1 {
-                best = (i, memories[i].run);
+            if memories[i].run() >= best.1 {
+                best = (i, memories[i].run());
             }
         }
         if best.1 == 0 {
             return None;
         }
-        let guess = memories[best.0].symbol;
+        let guess = memories[best.0].symbol();
         let mut at = [0; MAX_CONTEXTS];
         let mut agree = 0;
         for i in 0..self.contexts {
             // Whether this context's own memory is the guess belongs to what it knows.
-            let same = memories[i].symbol == guess && memories[i].run > 0;
+            let same = memories[i].symbol() == guess && memories[i].run() > 0;
             agree += usize::from(same);
-            let hash = hashes[i].wrapping_add(0x9e37_79b9 * (1 + u32::from(same)));
+            let hash = hashes[i].wrapping_add(0x9e37_79b9u32.wrapping_mul(1 + u32::from(same)));
             at[i] = self.place(i, hash ^ hash >> 15);
         }
         let run = best.1.ilog2().min(7) as usize;
@@ -408,11 +419,8 @@ impl Symbols {
         for (i, &hash) in hashes.iter().enumerate().take(self.contexts) {
             let place = self.place(i, hash);
             let memory = &mut self.memories[place];
-            if memory.run > 0 && memory.symbol == symbol {
-                memory.run = memory.run.saturating_add(1);
-            } else {
-                *memory = Memory { symbol, run: 1 };
-            }
+            let again = memory.run() > 0 && memory.symbol() == symbol & 0xff_ffff;
+            *memory = Memory::new(symbol, if again { memory.run() + 1 } else { 1 });
         }
     }
 

@@ -11,7 +11,7 @@ use super::read::{ReadTable, TableReader, Texts};
 use super::streams::{STREAMS, Source, put};
 use super::table::{Span, Table};
 use super::write::TableWriter;
-use crate::encoding::{DecodeContext, Node, Profile};
+use crate::encoding::{DecodeContext, EncodeContext, NoParents, Node, Profile};
 use crate::error::{Error, Result};
 
 /// Longer rows are cut into several units, at `},{` if they have some.
@@ -23,6 +23,9 @@ const LONGEST: usize = 64 << 10;
 
 /// Part of a chunk on which the plain form is tried before it is tried on all.
 const TRIED: usize = 256 << 10;
+/// What a decoder may take for each byte of the rows and beside that: less than readers allow.
+const ROOM_FACTOR: u64 = 7;
+const ROOM: u64 = 1 << 19;
 /// The plain form is tried on all if it comes this close to the parsed one on a part.
 const CLOSE: f64 = 1.4;
 
@@ -95,20 +98,25 @@ fn units(text: &[u8], rows: &[Span]) -> (Vec<Span>, Vec<bool>) {
 }
 
 /// Streams of the parsed form, if the text can be parsed.
-fn parsed(text: &[u8], rows: &[Span], profile: Profile) -> Result<Option<(Header, Vec<Vec<u8>>)>> {
+fn parsed(
+    text: &[u8],
+    rows: &[Span],
+    level: i32,
+    mixed: bool,
+) -> Result<Option<(Header, Vec<Vec<u8>>)>> {
     let (units, goes_on) = units(text, rows);
     let Some(mut table) = Table::parse(text, &units, &|i| goes_on[i], true) else {
         return Ok(None);
     };
     table.merge(text);
-    let mut writer = TableWriter::new(text, profile == Profile::Archive);
+    let mut writer = TableWriter::new(text, mixed);
     writer.table(&table, 0);
     let mut header = Header::default();
     let mut buffers = Vec::with_capacity(STREAMS);
     for stream in writer.finish().all() {
         header.unpacked.push(stream.len() as u64);
         if !stream.is_empty() {
-            buffers.push(pack(stream, level(profile))?);
+            buffers.push(pack(stream, level)?);
         }
     }
     Ok(Some((header, buffers)))
@@ -150,27 +158,35 @@ fn size(form: &(Header, Vec<Vec<u8>>)) -> usize {
     form.1.iter().map(Vec::len).sum()
 }
 
+/// Whether a node gives back the very rows, within what readers allow a decoder to take.
+fn gives(node: &Node, text: &[u8], array: &BinaryArray, context: &EncodeContext<'_>) -> bool {
+    let budget = (text.len() + 4 * array.len()) as u64 * ROOM_FACTOR + ROOM;
+    let check = DecodeContext::new(context.registry, context.models, &NoParents, budget);
+    decode(node, None, &check).is_ok_and(|again| {
+        let lengths = |array: &BinaryArray| -> Vec<i32> {
+            array.value_offsets().windows(2).map(|w| w[1] - w[0]).collect()
+        };
+        again.value_data() == text && lengths(&again) == lengths(array)
+    })
+}
+
 /// Encodes rows. The parsed form is taken if it gives back the very bytes and is smaller.
 pub fn encode(
     id: &'static str,
     array: &BinaryArray,
-    profile: Profile,
-    check: &DecodeContext<'_>,
+    context: &EncodeContext<'_>,
 ) -> Result<Node> {
     let (text, rows) = rows(array);
-    let level = level(profile);
-    let mut best = parsed(text, &rows, profile)?;
-    if let Some(form) = &best {
-        let node = node(id, rows.len(), form.clone());
-        let same = decode(&node, None, check).is_ok_and(|again| {
-            again.value_data() == text
-                && (again.value_offsets().windows(2))
-                    .zip(array.value_offsets().windows(2))
-                    .all(|(a, b)| a[1] - a[0] == b[1] - b[0])
-        });
-        if !same {
-            best = None;
+    let level = level(context.profile);
+    let mut best: Option<(Header, Vec<Vec<u8>>)> = None;
+    for mixed in [false, true] {
+        if mixed && context.profile != Profile::Archive {
+            continue;
         }
+        let form = parsed(text, &rows, level, mixed)?
+            .filter(|form| best.as_ref().is_none_or(|b| size(form) < size(b)))
+            .filter(|form| gives(&node(id, rows.len(), form.clone()), text, array, context));
+        best = form.or(best);
     }
     let tried = &text[..text.len().min(TRIED)];
     let worth = match &best {

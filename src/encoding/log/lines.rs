@@ -19,8 +19,7 @@ use arrow::datatypes::DataType;
 
 use super::chunk;
 use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Encoding, NoParents, Node, Profile, Selection,
-    Statistics, Verdict,
+    Access, DecodeContext, EncodeContext, Encoding, Node, Profile, Selection, Statistics, Verdict,
 };
 use crate::error::Result;
 
@@ -52,9 +51,7 @@ impl Encoding for Lines {
         let Some(rows) = array.as_binary_opt::<i32>().filter(|r| !r.is_empty()) else {
             return Ok(None);
         };
-        // What is rebuilt to be compared is as large as what is at hand already.
-        let check = DecodeContext::new(context.registry, context.models, &NoParents, u64::MAX);
-        chunk::encode(ID, rows, context.profile, &check).map(Some)
+        chunk::encode(ID, rows, context).map(Some)
     }
 
     fn decode(

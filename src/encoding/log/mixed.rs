@@ -158,6 +158,8 @@ impl Frame {
     }
 
     /// Keeps a column's symbols as a context of later ones.
+    ///
+    /// Takes no more room than the rows that the frame made for the column.
     pub fn keep(&mut self, column: u32, leaf: &Leaf, symbols: Vec<u32>) {
         self.coded.push(Coded {
             column,
@@ -252,10 +254,10 @@ impl Leaf {
         hashes
     }
 
-    /// Bytes that decoding takes.
-    fn charge(&self, context: &DecodeContext<'_>) -> Result<()> {
-        context.reserve_rows(self.len(), 16)?;
-        context.reserve(symbols::memory(self.len(), self.contexts()))
+    /// Bytes that decoding takes for a while, beside the values.
+    pub fn room(&self) -> u64 {
+        let row = 4 * self.aligned.len() + 24;
+        (self.len() * row) as u64 + symbols::memory(self.len(), self.contexts())
     }
 
     /// Codes of values in order of first use, below `below`.
@@ -389,7 +391,7 @@ impl Leaf {
         recency: bool,
         context: &DecodeContext<'_>,
     ) -> Result<Vec<u32>> {
-        self.charge(context)?;
+        context.reserve_rows(self.len(), 4)?;
         let below = u32::try_from(below).map_err(|_| Error::corrupt("too many log codes"))?;
         let codes = self.codes(coder, weights, below, recency, None);
         codes.ok_or_else(|| Error::corrupt("a code beyond the values of a log column"))
@@ -403,7 +405,7 @@ impl Leaf {
         form: Form,
         context: &DecodeContext<'_>,
     ) -> Result<(Vec<i64>, Vec<u32>)> {
-        self.charge(context)?;
+        context.reserve_rows(self.len(), 8)?;
         Ok(self.integers(coder, weights, form, None))
     }
 }

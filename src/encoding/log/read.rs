@@ -20,6 +20,8 @@ pub struct TableReader<'a> {
     /// Whether something was coded under contexts.
     has_mixed: bool,
     weights: Weights,
+    /// The most that was charged for what is needed for one column at a time.
+    peak: u64,
     context: &'a DecodeContext<'a>,
 }
 
@@ -224,6 +226,7 @@ impl<'a> TableReader<'a> {
             mixed: Decoder::new(mixed),
             has_mixed: !mixed.is_empty(),
             weights: Weights::default(),
+            peak: 0,
             context,
         }
     }
@@ -403,12 +406,21 @@ impl<'a> TableReader<'a> {
             columns.push(self.meta.count(u32::MAX as usize)? as u32);
         }
         let mut leaf = here.frame.leaf(here.column);
-        self.context.reserve_rows(rows, 4 * count)?;
-        here.frame.with(&mut leaf, columns)?;
-        match leaf.len() == rows {
-            true => Ok(leaf),
-            false => Err(Error::corrupt("a log column of other rows")),
+        if leaf.len() != rows {
+            return Err(Error::corrupt("a log column of other rows"));
         }
+        self.borrow(leaf.room() + (4 * count * rows) as u64)?;
+        here.frame.with(&mut leaf, columns)?;
+        Ok(leaf)
+    }
+
+    /// Charges what is needed for one column and given back before the next.
+    fn borrow(&mut self, bytes: u64) -> Result<()> {
+        if bytes > self.peak {
+            self.context.reserve(bytes - self.peak)?;
+            self.peak = bytes;
+        }
+        Ok(())
     }
 
     /// Skeletons of units.
@@ -422,6 +434,7 @@ impl<'a> TableReader<'a> {
         }
         self.context.reserve_rows(units, 8)?;
         let leaf = Frame::units(units);
+        self.borrow(leaf.room())?;
         self.mixed_codes(form, below, &leaf)
     }
 
@@ -431,7 +444,6 @@ impl<'a> TableReader<'a> {
             let codes = self.codes.codes(rows, below, self.context)?;
             // Codes of long columns are contexts in whatever form they are stored.
             if self.has_mixed && rows >= FEWEST_ROWS && below > 1 {
-                self.context.reserve_rows(rows, 8)?;
                 let leaf = here.frame.leaf(here.column);
                 if leaf.len() == rows {
                     here.frame.keep(here.column as u32, &leaf, codes.clone());
@@ -441,7 +453,6 @@ impl<'a> TableReader<'a> {
         }
         let leaf = self.leaf(rows, here)?;
         let codes = self.mixed_codes(form, below, &leaf)?;
-        self.context.reserve_rows(rows, 8)?;
         here.frame.keep(here.column as u32, &leaf, codes.clone());
         Ok(codes)
     }
