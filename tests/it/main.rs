@@ -8,6 +8,7 @@ mod generate;
 mod golden;
 mod guard;
 mod hostile;
+mod logs;
 mod pages;
 mod real_logs;
 #[cfg(feature = "sources")]

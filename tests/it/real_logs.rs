@@ -95,7 +95,9 @@ fn every_log_comes_back_in_every_profile() {
             let ratio = all.len() as f64 / bytes as f64;
             let write = all.len() as f64 / 1e6 / (middle - start);
             let read = all.len() as f64 / 1e6 / (end - opened);
-            line.push_str(&format!(" | {profile:?} {ratio:6.2} {write:4.0}/{read:4.0}"));
+            line.push_str(&format!(
+                " | {profile:?} {ratio:6.2} {write:4.0}/{read:4.0}"
+            ));
             for (column, value) in table.iter_mut().zip([ratio, ratio / zstd, write, read]) {
                 column.push(value);
             }

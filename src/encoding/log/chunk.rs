@@ -7,6 +7,7 @@
 use arrow::array::{Array, BinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
+use super::classes;
 use super::read::{ReadTable, TableReader, Texts};
 use super::streams::{STREAMS, Source, put};
 use super::table::{Span, Table};
@@ -79,10 +80,16 @@ fn units(text: &[u8], rows: &[Span]) -> (Vec<Span>, Vec<bool>) {
         while (end - start) as usize > LONG {
             let limit = LONGEST.min((end - start) as usize);
             let from = start as usize + PIECE;
-            let found = memchr::memmem::find(&text[from..start as usize + limit], b"},{");
+            let limit = start as usize + limit;
+            let found = memchr::memmem::find(&text[from..limit], b"},{");
             let cut = match found {
                 Some(at) => (from + at + 2) as u32,
-                None => start + limit as u32,
+                // Words stay whole, so that a search may look for them in one place.
+                None => {
+                    let rest = text[limit..end as usize].iter();
+                    let hard = rest.take_while(|&&b| classes::class(b) != classes::HARD);
+                    end.min((limit + hard.count() + 1) as u32)
+                }
             };
             if cut == end {
                 break;
@@ -164,18 +171,18 @@ fn gives(node: &Node, text: &[u8], array: &BinaryArray, context: &EncodeContext<
     let check = DecodeContext::new(context.registry, context.models, &NoParents, budget);
     decode(node, None, &check).is_ok_and(|again| {
         let lengths = |array: &BinaryArray| -> Vec<i32> {
-            array.value_offsets().windows(2).map(|w| w[1] - w[0]).collect()
+            array
+                .value_offsets()
+                .windows(2)
+                .map(|w| w[1] - w[0])
+                .collect()
         };
         again.value_data() == text && lengths(&again) == lengths(array)
     })
 }
 
 /// Encodes rows. The parsed form is taken if it gives back the very bytes and is smaller.
-pub fn encode(
-    id: &'static str,
-    array: &BinaryArray,
-    context: &EncodeContext<'_>,
-) -> Result<Node> {
+pub fn encode(id: &'static str, array: &BinaryArray, context: &EncodeContext<'_>) -> Result<Node> {
     let (text, rows) = rows(array);
     let level = level(context.profile);
     let mut best: Option<(Header, Vec<Vec<u8>>)> = None;
@@ -361,6 +368,27 @@ fn plain_rows(
         }),
         false => Err(Error::corrupt("plain log lines of another number of rows")),
     }
+}
+
+/// Whether a run of letters, or of digits, may occur in the rows of a node, as far as its common text
+/// and the texts that are not taken apart can tell; `found` says whether it occurs in some bytes.
+/// Hexadecimal and numbers are not looked at: for what may stand there the answer is of no use.
+pub fn may_hold(
+    node: &Node,
+    found: impl Fn(&[u8]) -> bool,
+    context: &DecodeContext<'_>,
+) -> Result<bool> {
+    let header: Header = node.parse_metadata()?;
+    let texts: &[usize] = if header.plain { &[0] } else { &[1, 4] };
+    let mut buffers = node.buffers.iter();
+    for (stream, &len) in header.unpacked.iter().enumerate().filter(|(_, l)| **l > 0) {
+        let buffer = buffers.next();
+        let buffer = buffer.ok_or_else(|| Error::corrupt("a log chunk lacks a buffer"))?;
+        if texts.contains(&stream) && found(&unpack(&buffer.bytes()?, len, context)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Decodes a node: the selected rows, or all.

@@ -54,12 +54,7 @@ impl Encoding for Lines {
         chunk::encode(ID, rows, context).map(Some)
     }
 
-    fn decode(
-        &self,
-        node: &Node,
-        _: &DataType,
-        context: &DecodeContext<'_>,
-    ) -> Result<ArrayRef> {
+    fn decode(&self, node: &Node, _: &DataType, context: &DecodeContext<'_>) -> Result<ArrayRef> {
         Ok(Arc::new(chunk::decode(node, None, context)?))
     }
 

@@ -11,9 +11,7 @@
 use super::classes::mix;
 use super::table::Span;
 use crate::encoding::DecodeContext;
-use crate::encoding::entropy::symbols::{
-    self, BitCoder, MAX_CONTEXTS, Symbols, Weights, hashed,
-};
+use crate::encoding::entropy::symbols::{self, BitCoder, MAX_CONTEXTS, Symbols, Weights, hashed};
 use crate::error::{Error, Result};
 
 /// Columns with fewer rows stay in byte planes: they share a stream, and its repetitions.

@@ -493,9 +493,7 @@ impl<'a> TableReader<'a> {
                         .bytes
                         .extend([digits[usize::from(high)], digits[usize::from(low)]]);
                 }
-                texts
-                    .offsets
-                    .extend((1..=count).map(|i| (i * len) as u32));
+                texts.offsets.extend((1..=count).map(|i| (i * len) as u32));
             }
             b'x' => {
                 for _ in 0..count {

@@ -97,7 +97,9 @@ impl View {
 }
 
 fn lines(parent: &ArrayRef) -> Result<&BinaryArray> {
-    let lines = parent.as_binary_opt::<i32>().filter(|l| l.null_count() == 0);
+    let lines = parent
+        .as_binary_opt::<i32>()
+        .filter(|l| l.null_count() == 0);
     lines.ok_or_else(|| Error::corrupt("a view of something that is not lines"))
 }
 

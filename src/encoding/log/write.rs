@@ -104,7 +104,11 @@ impl<'a> TableWriter<'a> {
             let end = if skeleton.goes_on { GOES_ON } else { END };
             self.out.skeletons.push(end);
         }
-        let mut units = Frame::units(if self.mixer.is_some() { table.ids.len() } else { 0 });
+        let mut units = Frame::units(if self.mixer.is_some() {
+            table.ids.len()
+        } else {
+            0
+        });
         self.codes(&table.ids, table.skeletons.len(), &mut units);
         let mut frame = match self.mixer {
             Some(_) => Frame::new(&table.ids, table.columns.len(), |skeleton| {
@@ -325,13 +329,7 @@ impl<'a> TableWriter<'a> {
     }
 
     /// The smallest of a dictionary and the forms of [`Form`].
-    fn mixed_integers(
-        &mut self,
-        values: &[i64],
-        smallest: i64,
-        largest: i64,
-        here: &mut Here<'_>,
-    ) {
+    fn mixed_integers(&mut self, values: &[i64], smallest: i64, largest: i64, here: &mut Here<'_>) {
         let Some((_, weights)) = &self.mixer else {
             return;
         };
@@ -384,7 +382,8 @@ impl<'a> TableWriter<'a> {
                 put(&mut stored, zigzag(entry.wrapping_sub(last)));
                 last = entry;
             }
-            let packed = zstd::bulk::compress(&stored, TRIED_LEVEL).map_or(stored.len(), |p| p.len());
+            let packed =
+                zstd::bulk::compress(&stored, TRIED_LEVEL).map_or(stored.len(), |p| p.len());
             if with + (packed as u64) < bytes {
                 self.entries(&entries);
                 self.codes(&codes, entries.len(), &mut leaf);
@@ -468,7 +467,9 @@ impl Numbers {
             }
             let mut value = 0i64;
             for &digit in digits {
-                value = value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+                value = value
+                    .checked_mul(10)?
+                    .checked_add(i64::from(digit - b'0'))?;
             }
             numbers.values.push(if negative { -value } else { value });
         }
@@ -583,7 +584,10 @@ pub fn bucket(value: u64) -> (usize, u32) {
     }
     let log = value.ilog2();
     let bits = log - 2;
-    (16 + (log as usize - 4) * 4 + (value >> bits & 3) as usize, bits)
+    (
+        16 + (log as usize - 4) * 4 + (value >> bits & 3) as usize,
+        bits,
+    )
 }
 
 /// How many bits are left of the numbers in a bucket.

@@ -69,8 +69,8 @@ impl<R: Read> LineReader<R> {
                 }
             }
             looked = self.buffer.len();
-            let full = ends.len() == BATCH_LINES
-                || (self.buffer.len() >= BATCH_BYTES && !ends.is_empty());
+            let full =
+                ends.len() == BATCH_LINES || (self.buffer.len() >= BATCH_BYTES && !ends.is_empty());
             if full {
                 break;
             }
@@ -125,9 +125,8 @@ impl<R: Read> LineReader<R> {
                 other => break other,
             }
         };
-        let read = read.map_err(|e| {
-            Error::io(format!("cannot read {} to its end", self.name.value(0)), e)
-        })?;
+        let read = read
+            .map_err(|e| Error::io(format!("cannot read {} to its end", self.name.value(0)), e))?;
         self.buffer.truncate(start + read);
         self.bytes += read as u64;
         self.ended = read == 0;

@@ -4,12 +4,14 @@
 //! terminator; all that users see of a line (`line`, `timestamp`, ...) is derived from it and takes
 //! no bytes of its own.
 
+pub mod grep;
 mod import;
 mod input;
 mod layout;
 mod restore;
 pub mod source;
 
+pub use grep::{GrepOptions, grep};
 pub use import::{ImportOptions, ImportSummary, NamedReader, import, import_into};
 pub use input::LineReader;
 pub use layout::LogLayout;

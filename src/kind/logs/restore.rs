@@ -4,9 +4,9 @@ use std::io::Write;
 use std::ops::Range;
 
 use super::TEXT;
-use crate::encoding::log::chunk::Chunk;
+use crate::encoding::log::chunk::{Chunk, may_hold};
 use crate::encoding::log::lines;
-use crate::encoding::{DecodeContext, Models, NoParents, Registry};
+use crate::encoding::{DecodeContext, Models, NoParents, Node, Registry};
 use crate::error::{Error, Result};
 use crate::file::File;
 
@@ -36,11 +36,27 @@ impl<'a> StoredLines<'a> {
         Ok(column.chunks.iter().map(|c| c.rows.clone()).collect())
     }
 
+    /// Whether a chunk's texts may hold a run of letters or digits:
+    /// [`may_hold`](crate::encoding::log::chunk::may_hold).
+    pub fn may_hold(&self, chunk: usize, found: impl Fn(&[u8]) -> bool) -> Result<bool> {
+        self.stored(chunk, |node, context| may_hold(node, found, context))
+    }
+
     /// Unpacks a chunk and hands it to `visit`, with a context for rebuilding its rows.
     pub fn open<T>(
         &self,
         chunk: usize,
         visit: impl FnOnce(&Chunk, &DecodeContext<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.stored(chunk, |node, context| {
+            visit(&Chunk::open(node, context)?, context)
+        })
+    }
+
+    fn stored<T>(
+        &self,
+        chunk: usize,
+        visit: impl FnOnce(&Node, &DecodeContext<'_>) -> Result<T>,
     ) -> Result<T> {
         let node = self.file.stored_chunk(self.column, chunk)?;
         if *node.encoding != *lines::ID {
@@ -52,8 +68,7 @@ impl<'a> StoredLines<'a> {
         let budget = self.file.column(self.column)?.chunks[chunk].budget();
         let models = Models::default();
         let context = DecodeContext::new(Registry::standard(), &models, &NoParents, budget);
-        let inner = |context: &DecodeContext<'_>| visit(&Chunk::open(&node, context)?, context);
-        inner(&context).map_err(|e| self.file.meta().locate(e, Some(self.column)))
+        visit(&node, &context).map_err(|e| self.file.meta().locate(e, Some(self.column)))
     }
 }
 

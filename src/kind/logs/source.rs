@@ -30,7 +30,10 @@ pub fn open(path: &Path) -> Result<Box<dyn Read>> {
 pub fn unpacked(mut reader: Box<dyn Read>, name: &str) -> Result<Box<dyn Read>> {
     let failed = |e| Error::io(format!("cannot read {name}"), e);
     let mut head = Vec::new();
-    (&mut reader).take(6).read_to_end(&mut head).map_err(failed)?;
+    (&mut reader)
+        .take(6)
+        .read_to_end(&mut head)
+        .map_err(failed)?;
     let starts = |magic: &[u8]| head.starts_with(magic);
     let is_zstd = starts(&ZSTD);
     let whole = BufReader::with_capacity(256 << 10, Cursor::new(head).chain(reader));
