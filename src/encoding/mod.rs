@@ -84,6 +84,11 @@ encodings! {
         zstd::Zstd,
         lz4::Lz4,
     }
+    /// Lines of logs: common text and typed columns.
+    log [chunk, classes, keys, merge, mixed, read, scan, streams, table, write] {
+        lines::Lines,
+        view::LogView,
+    }
     /// Validity and nested arrays: structure around other encodings.
     nested {
         nullable::Nullable,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use crate::encoding::Model;
@@ -35,7 +35,7 @@ impl ColumnRole {
 #[derive(Debug, Clone)]
 pub struct ColumnSpec {
     /// Name, logical type and metadata. Shown columns, in order of the specs, must be the fields of
-    /// the user's schema, in order.
+    /// the schema that users see, in order.
     pub field: FieldRef,
     /// What it is to readers.
     pub role: ColumnRole,
@@ -68,6 +68,12 @@ pub trait Layout: Send {
     /// The columns, from the first section. Called once, before [`Layout::section`], also for a
     /// table without rows.
     fn columns(&mut self, first: &RecordBatch) -> Result<Vec<ColumnSpec>>;
+
+    /// The schema that users of the file see, asked after [`Layout::columns`]. As a rule the batches'
+    /// own; a kind whose batches are raw material (lines of text) shows what it makes of them.
+    fn shown(&self, given: &SchemaRef) -> SchemaRef {
+        Arc::clone(given)
+    }
 
     /// The values of each column in one section, in the order of the specs.
     fn section(&mut self, section: &RecordBatch) -> Result<Vec<ColumnData>>;

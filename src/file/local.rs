@@ -10,10 +10,11 @@ use arrow::array::ArrayRef;
 use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::record_batch::RecordBatch;
 
-use super::machine::{ReadAt, drive};
+use super::machine::{Pool, ReadAt, drive};
 use super::read::{
-    ColumnScan, FileMeta, Opener, Scan, ScanMetrics, ScanRequest, ZoneLoader, Zones,
+    ColumnMeta, ColumnScan, FileMeta, Opener, Scan, ScanMetrics, ScanRequest, ZoneLoader, Zones,
 };
+use crate::encoding::{Node, Registry, Selection};
 use crate::error::{Error, Result};
 
 /// An open file.
@@ -155,6 +156,31 @@ impl File {
         let mut loader = ZoneLoader::new(Arc::clone(&self.meta), columns)?;
         drive(&mut loader, self.source.as_ref())?
             .ok_or_else(|| Error::invalid("zone maps could not be loaded"))
+    }
+
+    /// A chunk of a column as it is stored, every byte verified, for kinds that read their hidden
+    /// columns without decoding them. `column` is a position in the directory.
+    pub fn stored_chunk(&self, column: usize, chunk: usize) -> Result<Node> {
+        self.load_columns(&[column])?;
+        let meta = Arc::clone(self.meta.column(column)?);
+        if chunk >= meta.chunks.len() {
+            return Err(Error::invalid(format!(
+                "chunk {chunk} of a column of {}",
+                meta.chunks.len()
+            )));
+        }
+        let mut pool = Pool::default();
+        for range in meta.plan(chunk, &Selection::all(), Registry::standard()).ranges {
+            pool.put(range.start, self.source.read_at(range)?);
+        }
+        meta.whole_chunk(chunk, &pool)
+            .map_err(|e| self.meta.locate(e, Some(column)))
+    }
+
+    /// What is known of a column, by its position in the directory.
+    pub fn column(&self, column: usize) -> Result<&Arc<ColumnMeta>> {
+        self.load_columns(&[column])?;
+        self.meta.column(column)
     }
 
     /// A row range of some columns, handed to `visit` column by column: the position in `columns`

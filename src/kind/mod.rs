@@ -2,4 +2,5 @@
 
 pub mod embeddings;
 pub mod kv;
+pub mod logs;
 pub mod tables;

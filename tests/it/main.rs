@@ -9,7 +9,9 @@ mod golden;
 mod guard;
 mod hostile;
 mod kv;
+mod logs;
 mod pages;
+mod real_logs;
 #[cfg(feature = "sources")]
 mod real_tables;
 mod same;

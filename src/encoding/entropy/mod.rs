@@ -1,10 +1,12 @@
 //! Entropy coders that the encoding families share.
 //!
 //! [`rans`] codes many values fast with tables that were fixed beforehand; [`adaptive`] codes a few
-//! thousand numbers compactly without any tables, which is how tables themselves are stored.
+//! thousand numbers compactly without any tables, which is how tables themselves are stored;
+//! [`symbols`] codes the symbols of short columns under several contexts.
 
 pub mod adaptive;
 pub mod rans;
+pub mod symbols;
 
 /// Scales counts to frequencies that add up to `total`, each at least one.
 ///

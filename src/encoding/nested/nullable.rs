@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute;
 use arrow::datatypes::*;
 
@@ -78,7 +78,7 @@ impl Encoding for Nullable {
         let nulls = NullBuffer::new(validity.values().clone());
         // A slice of booleans keeps its offset, which nulls that start at zero would not fit.
         if let Some(values) = values.as_boolean_opt() {
-            let values = values.values().clone();
+            let values = BooleanBuffer::new(values.values().sliced(), 0, values.len());
             return Ok(Arc::new(BooleanArray::new(values, Some(nulls))));
         }
         let data = values.to_data().into_builder().nulls(Some(nulls));

@@ -8,7 +8,7 @@ use arrow::array::ArrayRef;
 use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
-use super::column::{ColumnMeta, ZonePart};
+use super::column::{ChunkMeta, ColumnMeta, ZonePart};
 use crate::encoding::{
     DecodeContext, Model, ModelStore, Models, NoParents, Node, ParentSource, Reads, Registry,
     Selection,
@@ -28,6 +28,13 @@ pub(crate) struct ChunkRead {
     models: Vec<(usize, SegmentRead)>,
     /// Ranges of the file.
     pub ranges: Vec<Range<u64>>,
+}
+
+impl ChunkMeta {
+    /// Bytes that decoding the chunk may take beyond its buffers, given those of its models.
+    pub fn budget(&self, model_bytes: u64) -> u64 {
+        decode_budget(self.root.rows, self.decoded_bytes, model_bytes)
+    }
 }
 
 impl ColumnMeta {
@@ -113,13 +120,26 @@ impl ColumnMeta {
             models.push(model.loaded.get().cloned().unwrap_or_else(unloaded));
         }
         let segment = &self.segments[meta.segment];
-        let parts = segment.verified(&read.data, &fetch)?;
-        let node = filled(&meta.root, &meta.offsets, &parts)?;
-        let budget = decode_budget(node.rows, meta.decoded_bytes, node.model_bytes(&models));
+        let node = self.filled_chunk(chunk, &read, pool)?;
+        let budget = meta.budget(node.model_bytes(&models));
         let context = DecodeContext::new(registry, &models, parents, budget);
         context
             .decode(&node, data_type, selection)
             .map_err(|e| segment.locate(e))
+    }
+
+    /// A chunk's tree with the bytes that were read.
+    fn filled_chunk(&self, chunk: usize, read: &ChunkRead, pool: &Pool) -> Result<Node> {
+        let meta = &self.chunks[chunk];
+        let segment = &self.segments[meta.segment];
+        let parts = segment.verified(&read.data, &|range| pool.fetch(range))?;
+        filled(&meta.root, &meta.offsets, &parts)
+    }
+
+    /// A whole chunk's tree, its bytes out of the pool.
+    pub(crate) fn whole_chunk(&self, chunk: usize, pool: &Pool) -> Result<Node> {
+        let read = self.plan(chunk, &Selection::all(), Registry::standard());
+        self.filled_chunk(chunk, &read, pool)
     }
 
     /// Fetches the models of a tree that live outside the file.

@@ -74,6 +74,8 @@ pub struct WriteSummary {
 pub struct Writer<S: Sink = AtomicFile> {
     out: Output<S>,
     schema: SchemaRef,
+    /// What users of the file see; the layout may make other columns of the batches.
+    shown: SchemaRef,
     options: WriteOptions,
     layout: Box<dyn Layout>,
     section_bytes: u64,
@@ -156,6 +158,7 @@ impl<S: Sink> Writer<S> {
         out.append(&START_MAGIC)?;
         Ok(Self {
             out,
+            shown: Arc::clone(&schema),
             schema,
             options,
             layout,
@@ -266,8 +269,9 @@ impl<S: Sink> Writer<S> {
             Some(columns) => columns,
             None => {
                 let specs = self.layout.columns(section)?;
-                check_specs(&specs, &self.schema)?;
-                check_patterns(&self.options.specs, &self.schema)?;
+                self.shown = self.layout.shown(&self.schema);
+                check_specs(&specs, &self.shown)?;
+                check_patterns(&self.options.specs, &self.shown)?;
                 specs
                     .into_iter()
                     .map(|mut spec| {
@@ -400,7 +404,7 @@ impl<S: Sink> Writer<S> {
             zone_rows: self.zone_rows as u32,
             encodings: std::mem::take(&mut self.table).into_ids(),
             columns: directory,
-            schema_metadata: types::pairs(self.schema.metadata()),
+            schema_metadata: types::pairs(self.shown.metadata()),
             user_metadata: user,
         }
         .encode_to_vec();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::buffer::Buffer;
 use arrow::datatypes::Int64Type;
+use pilaster::encoding::log::view;
 use pilaster::encoding::table::model::{KIND, Stored};
 use pilaster::encoding::table::spec::{
     BUCKETS, Form, MAX_SYMBOLS, Prediction, Scaled, Spec, Variable, is_exception,
@@ -34,6 +35,7 @@ pub fn prepare(encoding: &dyn Encoding, array: &ArrayRef) -> Result<Option<Prepa
     match encoding.id() {
         super::RESTORE => restored(array),
         CONTEXT => Ok(conditioned(array)),
+        view::ID => Ok(lines(array)),
         _ => Ok(Some(Prepared {
             models: Models::default(),
             parents: (0..encoding.parents_needed())
@@ -55,6 +57,22 @@ fn restored(array: &ArrayRef) -> Result<Option<Prepared>, String> {
             parents: parents.map(|p| Arc::new(p.values) as ArrayRef).collect(),
         }
     }))
+}
+
+/// Lines whose text is the array.
+fn lines(array: &ArrayRef) -> Option<Prepared> {
+    let texts = array.as_binary_opt::<i32>()?;
+    let terminated = texts.iter().enumerate().map(|(i, text)| {
+        let end: &[u8] = if i % 3 == 0 { b"\r\n" } else { b"\n" };
+        Some([text.unwrap_or_default(), end].concat())
+    });
+    let lines = BinaryArray::from_iter(terminated);
+    let mut models = Models::default();
+    models.push(Arc::new(view::View::Line.to_model()));
+    Some(Prepared {
+        models,
+        parents: vec![Arc::new(lines)],
+    })
 }
 
 /// A parent of few distinct values.

@@ -1,0 +1,410 @@
+//! A chunk of rows in its stored form: columns by context and shape, or the plain text, compressed.
+//!
+//! Buffers of the parsed form are the five streams of [`streams`](super::streams), each compressed
+//! with zstd; of the plain form the text, and unless each row ends with its line feed the lengths of
+//! the rows as varints.
+
+use arrow::array::{Array, BinaryArray};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+
+use super::classes;
+use super::read::{ReadTable, TableReader, Texts};
+use super::streams::{STREAMS, Source, put};
+use super::table::{Span, Table};
+use super::write::TableWriter;
+use crate::encoding::{DecodeContext, EncodeContext, NoParents, Node, Profile};
+use crate::error::{Error, Result};
+
+/// Longer rows are cut into several units, at `},{` if they have some.
+const LONG: usize = 16 << 10;
+/// Fewest bytes of a piece.
+const PIECE: usize = 256;
+/// Pieces are cut at the latest after so many bytes: a skeleton should not be a whole file.
+const LONGEST: usize = 64 << 10;
+
+/// Part of a chunk on which the plain form is tried before it is tried on all.
+const TRIED: usize = 256 << 10;
+/// What a decoder may take for each byte of the rows and beside that: less than readers allow.
+const ROOM_FACTOR: u64 = 7;
+const ROOM: u64 = 1 << 19;
+/// The plain form is tried on all if it comes this close to the parsed one on a part.
+const CLOSE: f64 = 1.4;
+
+/// Metadata of a chunk.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Header {
+    /// Whether the buffers are the text as it is.
+    #[prost(bool, tag = "1")]
+    pub plain: bool,
+    /// Unpacked bytes of each buffer; buffers of none are not stored.
+    #[prost(uint64, repeated, tag = "2")]
+    pub unpacked: Vec<u64>,
+}
+
+fn level(profile: Profile) -> i32 {
+    match profile {
+        Profile::Fast => 1,
+        Profile::Balanced => 9,
+        Profile::Archive => 19,
+    }
+}
+
+fn pack(bytes: &[u8], level: i32) -> Result<Vec<u8>> {
+    zstd::bulk::compress(bytes, level).map_err(|e| Error::io("zstd failed", e))
+}
+
+fn unpack(bytes: &[u8], len: u64, context: &DecodeContext<'_>) -> Result<Vec<u8>> {
+    context.reserve(len)?;
+    let unpacked = zstd::bulk::decompress(bytes, len as usize)
+        .map_err(|e| Error::corrupt(format!("a zstd frame does not unpack: {e}")))?;
+    match unpacked.len() as u64 == len {
+        true => Ok(unpacked),
+        false => Err(Error::corrupt("a zstd frame unpacks to another length")),
+    }
+}
+
+/// The bytes of all rows, one after the other, and where each starts in them.
+fn rows(array: &BinaryArray) -> (&[u8], Vec<Span>) {
+    let offsets = array.value_offsets();
+    let first = offsets[0];
+    let text = &array.value_data()[first as usize..offsets[array.len()] as usize];
+    let span = |w: &[i32]| ((w[0] - first) as u32, (w[1] - first) as u32);
+    (text, offsets.windows(2).map(span).collect())
+}
+
+/// Units of rows, and for each whether its row goes on.
+fn units(text: &[u8], rows: &[Span]) -> (Vec<Span>, Vec<bool>) {
+    let mut units = Vec::with_capacity(rows.len());
+    let mut goes_on = Vec::with_capacity(rows.len());
+    for &(mut start, end) in rows {
+        while (end - start) as usize > LONG {
+            let limit = LONGEST.min((end - start) as usize);
+            let from = start as usize + PIECE;
+            let limit = start as usize + limit;
+            let found = memchr::memmem::find(&text[from..limit], b"},{");
+            let cut = match found {
+                Some(at) => (from + at + 2) as u32,
+                // Words stay whole, so that a search may look for them in one place.
+                None => {
+                    let rest = text[limit..end as usize].iter();
+                    let hard = rest.take_while(|&&b| classes::class(b) != classes::HARD);
+                    end.min((limit + hard.count() + 1) as u32)
+                }
+            };
+            if cut == end {
+                break;
+            }
+            units.push((start, cut));
+            goes_on.push(true);
+            start = cut;
+        }
+        units.push((start, end));
+        goes_on.push(false);
+    }
+    (units, goes_on)
+}
+
+/// Streams of the parsed form, if the text can be parsed.
+fn parsed(
+    text: &[u8],
+    rows: &[Span],
+    level: i32,
+    mixed: bool,
+) -> Result<Option<(Header, Vec<Vec<u8>>)>> {
+    let (units, goes_on) = units(text, rows);
+    let Some(mut table) = Table::parse(text, &units, &|i| goes_on[i], true) else {
+        return Ok(None);
+    };
+    table.merge(text);
+    let mut writer = TableWriter::new(text, mixed);
+    writer.table(&table, 0);
+    let mut header = Header::default();
+    let mut buffers = Vec::with_capacity(STREAMS);
+    for stream in writer.finish().all() {
+        header.unpacked.push(stream.len() as u64);
+        if !stream.is_empty() {
+            buffers.push(pack(stream, level)?);
+        }
+    }
+    Ok(Some((header, buffers)))
+}
+
+/// The plain form.
+fn plain(text: &[u8], rows: &[Span], level: i32) -> Result<(Header, Vec<Vec<u8>>)> {
+    let mut header = Header {
+        plain: true,
+        unpacked: vec![text.len() as u64],
+    };
+    let mut buffers = Vec::new();
+    if !text.is_empty() {
+        buffers.push(pack(text, level)?);
+    }
+    if !are_lines(text, rows) {
+        let mut lengths = Vec::new();
+        rows.iter()
+            .for_each(|(start, end)| put(&mut lengths, u64::from(end - start)));
+        header.unpacked.push(lengths.len() as u64);
+        buffers.push(pack(&lengths, level)?);
+    }
+    Ok((header, buffers))
+}
+
+/// Whether each row ends with its only line feed; the last may have none.
+fn are_lines(text: &[u8], rows: &[Span]) -> bool {
+    let mut at = rows.iter().enumerate();
+    at.all(|(i, &(start, end))| {
+        let row = &text[start as usize..end as usize];
+        match memchr::memchr(b'\n', row) {
+            Some(feed) => feed + 1 == row.len(),
+            None => i + 1 == rows.len() && !row.is_empty(),
+        }
+    })
+}
+
+fn size(form: &(Header, Vec<Vec<u8>>)) -> usize {
+    form.1.iter().map(Vec::len).sum()
+}
+
+/// Whether a node gives back the very rows, within what readers allow a decoder to take.
+fn gives(node: &Node, text: &[u8], array: &BinaryArray, context: &EncodeContext<'_>) -> bool {
+    let budget = (text.len() + 4 * array.len()) as u64 * ROOM_FACTOR + ROOM;
+    let check = DecodeContext::new(context.registry, context.models, &NoParents, budget);
+    decode(node, None, &check).is_ok_and(|again| {
+        let lengths = |array: &BinaryArray| -> Vec<i32> {
+            array
+                .value_offsets()
+                .windows(2)
+                .map(|w| w[1] - w[0])
+                .collect()
+        };
+        again.value_data() == text && lengths(&again) == lengths(array)
+    })
+}
+
+/// Encodes rows. The parsed form is taken if it gives back the very bytes and is smaller.
+pub fn encode(id: &'static str, array: &BinaryArray, context: &EncodeContext<'_>) -> Result<Node> {
+    let (text, rows) = rows(array);
+    let level = level(context.profile);
+    let mut best: Option<(Header, Vec<Vec<u8>>)> = None;
+    for mixed in [false, true] {
+        if mixed && context.profile != Profile::Archive {
+            continue;
+        }
+        let form = parsed(text, &rows, level, mixed)?
+            .filter(|form| best.as_ref().is_none_or(|b| size(form) < size(b)))
+            .filter(|form| gives(&node(id, rows.len(), form.clone()), text, array, context));
+        best = form.or(best);
+    }
+    let tried = &text[..text.len().min(TRIED)];
+    let worth = match &best {
+        None => true,
+        Some(form) => {
+            let share = tried.len() as f64 / text.len().max(1) as f64;
+            (pack(tried, level)?.len() as f64) < CLOSE * share * size(form) as f64
+        }
+    };
+    if worth {
+        let plain = plain(text, &rows, level)?;
+        if best.as_ref().is_none_or(|form| size(&plain) < size(form)) {
+            best = Some(plain);
+        }
+    }
+    match best {
+        Some(form) => Ok(node(id, rows.len(), form)),
+        None => Err(Error::invalid("a chunk of log lines has no form")),
+    }
+}
+
+fn node(id: &'static str, rows: usize, (header, buffers): (Header, Vec<Vec<u8>>)) -> Node {
+    let node = Node::new(id, rows).with_metadata(&header);
+    let add = |node: Node, bytes: Vec<u8>| node.with_buffer(Buffer::from_vec(bytes));
+    buffers.into_iter().fold(node, add)
+}
+
+/// A chunk whose columns are at hand.
+#[derive(Debug)]
+pub enum Chunk {
+    /// Columns by context and shape.
+    Parsed(ReadTable),
+    /// Rows as they are.
+    Plain(Texts),
+}
+
+impl Chunk {
+    /// Unpacks a node.
+    pub fn open(node: &Node, context: &DecodeContext<'_>) -> Result<Self> {
+        let header: Header = node.parse_metadata()?;
+        let mut buffers = node.buffers.iter();
+        let mut next = |len: u64| match len {
+            0 => Ok(Vec::new()),
+            _ => {
+                let buffer = buffers.next();
+                let buffer = buffer.ok_or_else(|| Error::corrupt("a log chunk lacks a buffer"))?;
+                unpack(&buffer.bytes()?, len, context)
+            }
+        };
+        if !node.children.is_empty() {
+            return Err(Error::corrupt("a log chunk with children"));
+        }
+        if !header.plain {
+            let count = <[u64; STREAMS]>::try_from(header.unpacked.as_slice());
+            let lengths = count.map_err(|_| Error::corrupt("a log chunk of other streams"))?;
+            let mut streams: [Vec<u8>; STREAMS] = Default::default();
+            for (stream, len) in streams.iter_mut().zip(lengths) {
+                *stream = next(len)?;
+            }
+            let table = TableReader::new(&streams, context).lines()?;
+            return match table.rows() == Some(node.rows) {
+                true => Ok(Self::Parsed(table)),
+                false => Err(Error::corrupt("a log chunk of another number of rows")),
+            };
+        }
+        let (text, lengths) = match header.unpacked.as_slice() {
+            [text] => (*text, None),
+            [text, lengths] => (*text, Some(*lengths)),
+            _ => return Err(Error::corrupt("a plain log chunk of other buffers")),
+        };
+        let text = next(text)?;
+        let lengths = lengths.map(next).transpose()?;
+        Ok(Self::Plain(plain_rows(
+            text,
+            lengths.as_deref(),
+            node.rows,
+            context,
+        )?))
+    }
+
+    /// The selected rows (all if `None`), rebuilt.
+    pub fn rows(&self, wanted: Option<&[bool]>, context: &DecodeContext<'_>) -> Result<Texts> {
+        let keeps = |row: usize| wanted.is_none_or(|w| w.get(row).copied().unwrap_or(false));
+        let mut out = Texts {
+            bytes: Vec::new(),
+            offsets: vec![0],
+        };
+        let mut charged = 0;
+        let mut close = |out: &mut Texts| -> Result<()> {
+            let len = out.bytes.len();
+            context.reserve((len - charged) as u64 + 4)?;
+            charged = len;
+            let end = i32::try_from(len)
+                .map_err(|_| Error::corrupt("more than 2 GiB of lines in one chunk"))?;
+            out.offsets.push(end as u32);
+            Ok(())
+        };
+        match self {
+            Self::Plain(texts) => {
+                for row in (0..texts.len()).filter(|&r| keeps(r)) {
+                    out.bytes.extend_from_slice(texts.get(row));
+                    close(&mut out)?;
+                }
+            }
+            Self::Parsed(table) => {
+                let mut at = vec![0; table.columns.len()];
+                let mut row = 0;
+                for &id in &table.ids {
+                    let skeleton = &table.skeletons[id as usize];
+                    let kept = keeps(row);
+                    match kept {
+                        true => skeleton.put(&table.columns, &mut at, &mut out.bytes),
+                        false => skeleton.skip(&mut at),
+                    }
+                    if !skeleton.goes_on {
+                        row += 1;
+                        if kept {
+                            close(&mut out)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl ReadTable {
+    /// Number of rows, if the last one ends.
+    fn rows(&self) -> Option<usize> {
+        let goes_on = |id: &u32| self.skeletons[*id as usize].goes_on;
+        match self.ids.last().is_some_and(goes_on) {
+            true => None,
+            false => Some(self.ids.iter().filter(|id| !goes_on(id)).count()),
+        }
+    }
+}
+
+fn plain_rows(
+    text: Vec<u8>,
+    lengths: Option<&[u8]>,
+    rows: usize,
+    context: &DecodeContext<'_>,
+) -> Result<Texts> {
+    context.reserve_rows(rows + 1, 4)?;
+    let mut offsets = Vec::with_capacity(rows + 1);
+    offsets.push(0u32);
+    match lengths {
+        None => {
+            let ends = memchr::memchr_iter(b'\n', &text).map(|at| at as u32 + 1);
+            offsets.extend(ends.take(rows));
+            if offsets.len() <= rows && !text.ends_with(b"\n") {
+                offsets.push(text.len() as u32);
+            }
+        }
+        Some(lengths) => {
+            let mut source = Source::new(lengths);
+            let mut at = 0;
+            for _ in 0..rows {
+                at += source.count(text.len() - at)?;
+                offsets.push(at as u32);
+            }
+        }
+    }
+    let sound = offsets.len() == rows + 1
+        && offsets.last().map(|&o| o as usize) == Some(text.len())
+        && text.len() <= i32::MAX as usize;
+    match sound {
+        true => Ok(Texts {
+            bytes: text,
+            offsets,
+        }),
+        false => Err(Error::corrupt("plain log lines of another number of rows")),
+    }
+}
+
+/// Whether a run of letters, or of digits, may occur in the rows of a node, as far as its common text
+/// and the texts that are not taken apart can tell; `found` says whether it occurs in some bytes.
+/// Hexadecimal and numbers are not looked at: for what may stand there the answer is of no use.
+pub fn may_hold(
+    node: &Node,
+    found: impl Fn(&[u8]) -> bool,
+    context: &DecodeContext<'_>,
+) -> Result<bool> {
+    let header: Header = node.parse_metadata()?;
+    let texts: &[usize] = if header.plain { &[0] } else { &[1, 4] };
+    let mut buffers = node.buffers.iter();
+    for (stream, &len) in header.unpacked.iter().enumerate().filter(|(_, l)| **l > 0) {
+        let buffer = buffers.next();
+        let buffer = buffer.ok_or_else(|| Error::corrupt("a log chunk lacks a buffer"))?;
+        if texts.contains(&stream) && found(&unpack(&buffer.bytes()?, len, context)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Decodes a node: the selected rows, or all.
+pub fn decode(
+    node: &Node,
+    wanted: Option<&[bool]>,
+    context: &DecodeContext<'_>,
+) -> Result<BinaryArray> {
+    let texts = match (Chunk::open(node, context)?, wanted) {
+        (Chunk::Plain(texts), None) => texts,
+        (chunk, wanted) => chunk.rows(wanted, context)?,
+    };
+    let offsets: Vec<i32> = texts.offsets.iter().map(|&o| o as i32).collect();
+    Ok(BinaryArray::try_new(
+        OffsetBuffer::new(ScalarBuffer::from(offsets)),
+        Buffer::from_vec(texts.bytes),
+        None,
+    )?)
+}
