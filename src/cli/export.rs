@@ -8,18 +8,22 @@ use clap::ValueEnum;
 use super::Outcome;
 use super::progress::Meter;
 use super::words::{bytes, plural};
-use crate::kind::tables::export::ExportFormat;
+use crate::file::File;
+use crate::kind::tables::export::{ExportFormat, Target};
 use crate::kind::tables::{ExportOptions, export};
+use crate::kind::{kv, logs};
 
-/// Write a .pil file out as CSV, JSON lines, Parquet or Arrow
+/// Write a .pil file out as CSV, JSON lines, Parquet, Arrow, log or KV cache
 ///
-/// The target's extension says the format: .csv, .tsv, .jsonl, .parquet, .arrow; `-` is standard
-/// output, in CSV unless --format says otherwise. A table that was imported from CSV comes back in
-/// the same dialect. The target changes only when all went well.
+/// The target's extension says the format: .csv, .tsv, .jsonl, .parquet, .arrow, .log (a log's exact
+/// bytes), .safetensors (the first KV prefix); `-` is standard output, in CSV unless --format says
+/// otherwise. A table that was imported from CSV comes back in the same dialect. The target changes
+/// only when all went well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     pilaster export orders.pil orders.parquet\n  \
-    pilaster export orders.pil - --format jsonl | head")]
+    pilaster export orders.pil - --format jsonl | head\n  \
+    pilaster export app.pil app.log")]
 pub(super) struct Args {
     /// The .pil file.
     source: PathBuf,
@@ -36,15 +40,21 @@ enum Format {
     Jsonl,
     Parquet,
     Arrow,
+    Log,
+    Safetensors,
 }
 
 pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
-    let format = args.format.map(|f| match f {
-        Format::Csv => ExportFormat::Csv,
-        Format::Jsonl => ExportFormat::JsonLines,
-        Format::Parquet => ExportFormat::Parquet,
-        Format::Arrow => ExportFormat::Arrow,
-    });
+    let extension = args.target.extension().and_then(|e| e.to_str());
+    let format = match (args.format, extension) {
+        (Some(Format::Log), _) | (None, Some("log")) => return log(args, quiet),
+        (Some(Format::Safetensors), _) | (None, Some("safetensors")) => return cache(args, quiet),
+        (Some(Format::Csv), _) => Some(ExportFormat::Csv),
+        (Some(Format::Jsonl), _) => Some(ExportFormat::JsonLines),
+        (Some(Format::Parquet), _) => Some(ExportFormat::Parquet),
+        (Some(Format::Arrow), _) => Some(ExportFormat::Arrow),
+        (None, _) => None,
+    };
     let options = ExportOptions { format };
     let mut meter = Meter::new(quiet, false);
     let done = export(&args.source, &args.target, &options, &mut |rows, total| {
@@ -60,6 +70,26 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
             bytes(done.bytes),
             time.as_secs_f64()
         );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The exact bytes of a log.
+fn log(args: &Args, quiet: bool) -> Outcome {
+    let file = File::open(&args.source)?;
+    let mut target = Target::create(&args.target)?;
+    logs::restore(&file, &mut target)?;
+    said(args, target.publish()?, quiet)
+}
+
+/// The first prefix of a file of KV caches.
+fn cache(args: &Args, quiet: bool) -> Outcome {
+    said(args, kv::export(&args.source, &args.target, 0)?, quiet)
+}
+
+fn said(args: &Args, written: u64, quiet: bool) -> Outcome {
+    if !quiet && args.target.as_os_str() != "-" {
+        eprintln!("{}: {}", args.target.display(), bytes(written));
     }
     Ok(ExitCode::SUCCESS)
 }

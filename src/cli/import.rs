@@ -12,7 +12,12 @@ use crate::encoding::Profile;
 use crate::kind::tables::source::{CsvOptions, SourceOptions};
 use crate::kind::tables::{ImportOptions, ImportPhase, import};
 
-/// Make a .pil file out of CSV, JSON lines, Parquet or Arrow files
+mod kinds;
+
+/// Make a .pil file out of tables, logs, vectors or KV caches
+///
+/// Tables are CSV, JSON lines, Parquet or Arrow; vectors .npy, .fvecs or .bvecs; KV caches
+/// .safetensors; logs any text, also compressed with zstd.
 ///
 /// Every value can be had back: a CSV column becomes numbers, dates or booleans only if each of its
 /// cells prints back identically, and text otherwise. Several sources of the same columns become one
@@ -23,12 +28,15 @@ use crate::kind::tables::{ImportOptions, ImportPhase, import};
 #[command(after_help = "Examples:\n  \
     pilaster import orders.csv orders.pil\n  \
     pilaster import logs/*.parquet all.pil --profile archive --sort-by time\n  \
-    zcat big.csv.gz | pilaster import - big.pil --encode 'note=zstd'")]
+    zcat big.csv.gz | pilaster import - big.pil --encode 'note=zstd'\n  \
+    pilaster import app.log app.pil --profile archive\n  \
+    pilaster import vectors.npy vectors.pil --encode v=lvq8\n  \
+    pilaster import prefix.safetensors cache.pil --encode 'k*=kivi4' --encode 'v*=kivi2'")]
 pub(super) struct Args {
     /// Sources, then the target, which ends in .pil.
     #[arg(required = true, num_args = 2.., value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// What the sources hold.
+    /// What the sources hold; told by their names if it is `auto`.
     #[arg(long, value_enum, default_value_t = Kind::Auto)]
     kind: Kind,
     /// Speed of writing and reading against size.
@@ -50,6 +58,12 @@ pub(super) struct Args {
     /// The character between cells of CSV (or tab, space); found out by default.
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     delimiter: Option<u8>,
+    /// The model whose KV caches these are; else the one that the first source names.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// A file whose bytes keep a tenant's KV prefixes apart from others'.
+    #[arg(long, value_name = "FILE")]
+    salt_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,15 +105,6 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
-    if !matches!(args.kind, Kind::Auto | Kind::Tables) {
-        return Err(Failure::Message(format!(
-            "--kind {} is not in this version, which imports tables; leave --kind out",
-            args.kind
-                .to_possible_value()
-                .map(|v| v.get_name().to_owned())
-                .unwrap_or_default()
-        )));
-    }
     let Some((target, sources)) = args.paths.split_last() else {
         return Err(Failure::Message("name the sources and the target".into()));
     };
@@ -117,6 +122,18 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
             )));
         };
         specs.push((column.to_owned(), spec.to_owned()));
+    }
+    match kinds::of(args.kind, sources) {
+        Kind::Logs => return kinds::logs(args, sources, target, specs, quiet),
+        Kind::Embeddings => return kinds::embeddings(args, sources, target, specs, quiet),
+        Kind::Kv => return kinds::kv(args, sources, target, specs, quiet),
+        Kind::Tensors => {
+            return Err(Failure::Message(
+                "--kind tensors is not in this version; KV caches in .safetensors are --kind kv"
+                    .into(),
+            ));
+        }
+        Kind::Auto | Kind::Tables => {}
     }
     let header = match (args.header, args.no_header) {
         (true, _) => Some(true),

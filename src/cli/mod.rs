@@ -13,6 +13,7 @@ use crate::error::Error;
 
 mod demo;
 mod export;
+mod grep;
 mod import;
 mod inspect;
 mod progress;
@@ -43,6 +44,7 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Sql(sql::Args),
+    Grep(grep::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Demo(demo::Args),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args, quiet),
         Command::Export(args) => export::run(&args, quiet),
         Command::Sql(args) => sql::run(&args, quiet),
+        Command::Grep(args) => grep::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
