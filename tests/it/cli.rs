@@ -175,10 +175,10 @@ fn what_cannot_be_imported_is_refused_in_a_sentence_and_nothing_changes() {
     fails(
         pilaster(
             folder.path(),
-            &["import", "--kind", "logs", "t.csv", "t.pil"],
+            &["import", "--kind", "tensors", "t.csv", "t.pil"],
         ),
         2,
-        &["logs"],
+        &["tensors"],
     );
     fails(
         pilaster(
@@ -440,6 +440,49 @@ fn the_demo_stores_its_tables_and_answers_its_queries() {
         assert!(shown.contains(word), "'{word}' is not in {shown}");
     }
     ok(pilaster(folder.path(), &["verify", "shop"]));
+}
+
+#[test]
+fn a_log_comes_back_and_is_searched_as_ripgrep_does() {
+    let text: &[u8] =
+        b"2024-05-01 10:00:00 INFO start\r\n\n2024-05-01 10:00:01 ERROR disk \xff 7\n\
+        2024-05-01 10:00:02 INFO no end";
+    let folder = folder(&[("app.log", text)]);
+    ok(pilaster(folder.path(), &["import", "app.log", "app.pil"]));
+    ok(pilaster(folder.path(), &["export", "app.pil", "again.log"]));
+    assert_eq!(
+        std::fs::read(folder.path().join("again.log")).unwrap(),
+        text
+    );
+    let grep = |args: &[&str]| pilaster(folder.path(), args);
+    let found = ok(grep(&["grep", "-n", "-i", "info", "app.pil"]));
+    assert_eq!(found.lines().count(), 2, "{found}");
+    assert!(
+        found.starts_with("1:2024-05-01 10:00:00 INFO start"),
+        "{found}"
+    );
+    assert_eq!(ok(grep(&["grep", "-c", "2024", "app.pil"])), "3\n");
+    assert_eq!(grep(&["grep", "absent", "app.pil"]).status.code(), Some(1));
+    fails(grep(&["grep", "(", "app.pil"]), 2, &["("]);
+    let sql = "SELECT count(*) FROM 'app.pil'";
+    assert!(ok(grep(&["sql", sql])).contains(" 4 "));
+}
+
+#[test]
+fn vectors_are_told_by_their_name_and_lose_only_what_is_asked_for() {
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    let header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (50, 4), }";
+    npy.extend((header.len() as u16 + 1).to_le_bytes());
+    npy.extend_from_slice(header);
+    npy.push(b'\n');
+    npy.extend((0..200).flat_map(|i| (i as f32 / 7.0).to_le_bytes()));
+    let folder = folder(&[("v.npy", &npy)]);
+    ok(pilaster(folder.path(), &["import", "v.npy", "v.pil"]));
+    assert!(!ok(pilaster(folder.path(), &["inspect", "v.pil"])).contains("lossy"));
+    let lossy = ["import", "v.npy", "v.pil", "--encode", "v=lvq8"];
+    ok(pilaster(folder.path(), &lossy));
+    assert!(ok(pilaster(folder.path(), &["inspect", "v.pil"])).contains("lvq8"));
+    ok(pilaster(folder.path(), &["verify", "v.pil"]));
 }
 
 /// A table of some megabytes as CSV.

@@ -33,7 +33,13 @@ impl Pattern {
             .case_insensitive(ignore_case)
             .multi_line(true)
             .build()
-            .map_err(|e| Error::invalid(format!("pattern '{pattern}': {e}")))?;
+            .map_err(|e| {
+                // The parser draws the place on lines of its own; its last line says what is wrong.
+                let told = e.to_string();
+                let last = told.lines().last().unwrap_or_default();
+                let what = last.trim_start_matches("error: ");
+                Error::invalid(format!("pattern '{pattern}': {what}"))
+            })?;
         Ok(Self {
             required: required(&text, ignore_case)?,
             regex,
