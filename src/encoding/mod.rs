@@ -85,7 +85,7 @@ encodings! {
         lz4::Lz4,
     }
     /// Lines of logs: common text and typed columns.
-    log [chunk, classes, keys, merge, mixed, read, scan, streams, table, write] {
+    log [chunk, classes, keys, merge, mixed, read, scan, stamp, streams, table, write] {
         lines::Lines,
         view::LogView,
     }

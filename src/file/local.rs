@@ -170,7 +170,10 @@ impl File {
             )));
         }
         let mut pool = Pool::default();
-        for range in meta.plan(chunk, &Selection::all(), Registry::standard()).ranges {
+        for range in meta
+            .plan(chunk, &Selection::all(), Registry::standard())
+            .ranges
+        {
             pool.put(range.start, self.source.read_at(range)?);
         }
         meta.whole_chunk(chunk, &pool)

@@ -197,6 +197,40 @@ fn several_files_are_one_log_and_compressed_ones_are_unpacked() {
 }
 
 #[test]
+fn a_stack_trace_has_the_time_and_level_of_its_record() {
+    let text = b"start\n2024-03-01 00:00:01,5 ERROR x\n    at y\n2024-03-01 00:00:02 INFO z\r\n";
+    for profile in PROFILES {
+        let file = stored(&[text], profile);
+        let schema = file.meta().schema().unwrap();
+        let wanted = ["timestamp", "level", "record", "line"].map(|n| schema.index_of(n).unwrap());
+        let request = pilaster::ScanRequest::columns(wanted);
+        let batch = file.scan(request).unwrap().next().unwrap().unwrap();
+        let show = |row: usize| -> Vec<String> {
+            batch
+                .columns()
+                .iter()
+                .map(|c| arrow::util::display::array_value_to_string(c, row).unwrap())
+                .collect()
+        };
+        assert_eq!(show(0), ["", "", "0", "start"]);
+        assert_eq!(show(1)[..3], ["2024-03-01T00:00:01.500", "ERROR", "1"]);
+        assert_eq!(
+            show(2),
+            ["2024-03-01T00:00:01.500", "ERROR", "1", "    at y"]
+        );
+        assert_eq!(
+            show(3),
+            [
+                "2024-03-01T00:00:02",
+                "INFO",
+                "3",
+                "2024-03-01 00:00:02 INFO z"
+            ]
+        );
+    }
+}
+
+#[test]
 fn a_truncated_frame_is_refused_and_the_old_file_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

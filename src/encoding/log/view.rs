@@ -1,20 +1,28 @@
 //! `pilaster.logview.v1`: what people ask of a line, derived from its exact bytes.
 //!
-//! A node has no bytes of its own: a model says which view it is, the one parent holds the lines
-//! with their terminators. Encoding derives the values again and declines if one differs, so that
-//! nothing rests on the layout that named it.
+//! A node has hardly any bytes of its own: a model says which view it is, the one parent holds the
+//! lines with their terminators, and the metadata holds what was known before the chunk's first
+//! line. Encoding derives the values again and declines if one differs, so that nothing rests on the
+//! layout that named it.
+//!
+//! A line that tells no time belongs to the record of the last one that did (a stack trace to its
+//! message) and has its time and level; before the first time each line is a record.
 //!
 //! | view | type | value |
 //! |---|---|---|
 //! | `line` | binary | the line without `\n` or `\r\n`; bytes that are not UTF-8 as U+FFFD, since the column is text (the exact bytes are the parent's) |
+//! | `timestamp` | int64, null before the first | nanoseconds that the record tells |
+//! | `level` | binary, null if unknown | level that the record's first line tells |
+//! | `record` | int64 | row of the record's first line in the file |
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array};
 use arrow::buffer::Buffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int64Type};
 
+use super::stamp;
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Model, Node, Reads, Selection,
 };
@@ -34,12 +42,38 @@ pub const KIND: &str = "logview.v1";
 pub enum View {
     /// The line without its terminator.
     Line,
+    /// The time that its record tells.
+    Timestamp,
+    /// The level that its record tells.
+    Level,
+    /// The row of its record's first line.
+    Record,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
     #[prost(string, tag = "1")]
     view: String,
+}
+
+/// What is known before a line: of the record that may go on with it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Before {
+    /// Whether some line before told a time.
+    #[prost(bool, tag = "1")]
+    pub timed: bool,
+    /// The record's time.
+    #[prost(sint64, tag = "2")]
+    pub timestamp: i64,
+    /// The record's level.
+    #[prost(string, optional, tag = "3")]
+    pub level: Option<String>,
+    /// The record's row.
+    #[prost(int64, tag = "4")]
+    pub record: i64,
+    /// The row of the line.
+    #[prost(int64, tag = "5")]
+    pub row: i64,
 }
 
 /// A line without its terminator.
@@ -54,8 +88,12 @@ impl View {
     /// The model that tells the view.
     pub fn to_model(&self) -> Model {
         let view = match self {
-            Self::Line => "line".to_owned(),
+            Self::Line => "line",
+            Self::Timestamp => "timestamp",
+            Self::Level => "level",
+            Self::Record => "record",
         };
+        let view = view.to_owned();
         let bytes = prost::Message::encode_to_vec(&Stored { view });
         Model::new(KIND, Buffer::from_vec(bytes))
     }
@@ -65,14 +103,17 @@ impl View {
             .map_err(|e| Error::corrupt(format!("a view of log lines: {e}")))?;
         match stored.view.as_str() {
             "line" => Ok(Self::Line),
+            "timestamp" => Ok(Self::Timestamp),
+            "level" => Ok(Self::Level),
+            "record" => Ok(Self::Record),
             other => Err(Error::unsupported(format!(
                 "log view '{other}' is not known to this version; a newer pilaster can read it"
             ))),
         }
     }
 
-    /// The view of lines, as a physical array.
-    pub fn of(&self, lines: &BinaryArray) -> Result<ArrayRef> {
+    /// The view of consecutive lines, as a physical array; `before` is taken along.
+    pub fn of(&self, lines: &BinaryArray, before: &mut Before) -> Result<ArrayRef> {
         match self {
             Self::Line => {
                 let mut out = BinaryBuilder::with_capacity(lines.len(), lines.value_data().len());
@@ -84,6 +125,72 @@ impl View {
                 }
                 Ok(Arc::new(out.finish()))
             }
+            Self::Timestamp => {
+                let values = (0..lines.len()).map(|i| {
+                    before.take(lines.value(i), false);
+                    before.timed.then_some(before.timestamp)
+                });
+                Ok(Arc::new(Int64Array::from_iter(values)))
+            }
+            Self::Level => {
+                let mut out = BinaryBuilder::with_capacity(lines.len(), 4 * lines.len());
+                for i in 0..lines.len() {
+                    before.take(lines.value(i), true);
+                    out.append_option(before.level.as_deref());
+                }
+                Ok(Arc::new(out.finish()))
+            }
+            Self::Record => {
+                let values = (0..lines.len()).map(|i| {
+                    before.take(lines.value(i), false);
+                    before.record
+                });
+                Ok(Arc::new(Int64Array::from_iter_values(values)))
+            }
+        }
+    }
+
+    /// What may have been before the first line, by what was made of the lines.
+    fn guesses(&self, lines: &BinaryArray, array: &ArrayRef) -> Vec<Before> {
+        let mut guess = Before::default();
+        match self {
+            Self::Line => return vec![guess],
+            Self::Timestamp => {
+                let values = array.as_primitive_opt::<Int64Type>();
+                let first = values.filter(|v| v.is_valid(0)).map(|v| v.value(0));
+                guess.timed = first.is_some();
+                guess.timestamp = first.unwrap_or(0);
+            }
+            Self::Level => {
+                let values = array.as_binary_opt::<i32>();
+                let first = values.filter(|v| v.is_valid(0)).map(|v| v.value(0));
+                guess.level = first.and_then(|f| String::from_utf8(f.to_vec()).ok());
+            }
+            Self::Record => {
+                let Some(values) = array.as_primitive_opt::<Int64Type>() else {
+                    return Vec::new();
+                };
+                guess.record = values.value(0);
+                let told = (0..lines.len()).find(|&i| stamp::time(lines.value(i)).is_some());
+                guess.row = match told {
+                    Some(row) => values.value(row).wrapping_sub(row as i64),
+                    None => guess.record,
+                };
+            }
+        }
+        let timed = Before {
+            timed: true,
+            ..guess.clone()
+        };
+        match self {
+            Self::Timestamp => vec![guess],
+            _ => vec![
+                timed,
+                Before {
+                    level: None,
+                    ..guess
+                },
+            ],
         }
     }
 
@@ -92,7 +199,27 @@ impl View {
         match self {
             // A byte that is not UTF-8 becomes three.
             Self::Line => 3 * lines.value_data().len() as u64 + 4 * lines.len() as u64,
+            Self::Timestamp | Self::Record => 9 * lines.len() as u64,
+            // The longest name, or the one from before.
+            Self::Level => 16 * lines.len() as u64,
         }
+    }
+}
+
+impl Before {
+    /// Goes on by one line.
+    #[inline]
+    fn take(&mut self, line: &[u8], with_level: bool) {
+        let time = stamp::time(line);
+        if time.is_some() || !self.timed {
+            self.record = self.row;
+            self.timestamp = time.unwrap_or(0);
+            self.timed = time.is_some();
+            if with_level {
+                self.level = stamp::level(line).map(str::to_owned);
+            }
+        }
+        self.row = self.row.wrapping_add(1);
     }
 }
 
@@ -113,7 +240,7 @@ impl Encoding for LogView {
     }
 
     fn accepts(&self, data_type: &DataType) -> bool {
-        *data_type == DataType::Binary
+        matches!(data_type, DataType::Binary | DataType::Int64)
     }
 
     fn parents_needed(&self) -> usize {
@@ -129,13 +256,21 @@ impl Encoding for LogView {
         let (Ok(view), Ok(lines)) = (model.parsed(KIND, View::parse), lines(parent)) else {
             return Ok(None);
         };
-        if view.of(lines)?.to_data() != array.to_data() {
+        if array.is_empty() || lines.len() != array.len() {
             return Ok(None);
         }
-        let mut node = Node::new(ID, array.len());
-        node.model = Some(index);
-        node.parents = vec![0];
-        Ok(Some(node))
+        for before in view.guesses(lines, array) {
+            if view.of(lines, &mut before.clone())?.to_data() == array.to_data() {
+                let mut node = Node::new(ID, array.len());
+                if before != Before::default() {
+                    node = node.with_metadata(&before);
+                }
+                node.model = Some(index);
+                node.parents = vec![0];
+                return Ok(Some(node));
+            }
+        }
+        Ok(None)
     }
 
     fn decode(
@@ -156,12 +291,18 @@ impl Encoding for LogView {
     ) -> Result<ArrayRef> {
         node.expect(0, 0)?;
         let view = context.model(node)?.parsed(KIND, View::parse)?;
-        let parent = context.parent(node, 0, selection)?;
+        let mut before: Before = node.parse_metadata()?;
+        // A line's own words are enough for `line`; the others need the lines before.
+        let local = *view == View::Line;
+        let all = Selection::all();
+        let parent = context.parent(node, 0, if local { selection } else { &all })?;
         let lines = lines(&parent)?;
-        context.reserve(view.room(lines))?;
-        let array = view.of(lines)?;
+        let level = before.level.as_ref().map_or(0, String::len);
+        context.reserve(view.room(lines) + (level as u64).saturating_mul(lines.len() as u64))?;
+        let array = view.of(lines, &mut before)?;
         match array.data_type() == data_type {
-            true => Ok(array),
+            true if local => Ok(array),
+            true => selection.take(&array),
             false => Err(Error::corrupt(format!("a log view typed {data_type}"))),
         }
     }

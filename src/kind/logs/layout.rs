@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::TEXT;
-use crate::encoding::log::{lines, view};
+use crate::encoding::log::lines;
+use crate::encoding::log::view::{self, View};
+use crate::encoding::physical;
 use crate::error::{Error, Result};
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
 
 /// Lines as columns: see the module of the kind.
 #[derive(Debug, Default)]
 pub struct LogLayout {
-    views: Vec<(Field, view::View)>,
+    views: Vec<(Field, view::View, view::Before)>,
     started: bool,
 }
 
@@ -24,7 +26,7 @@ impl LogLayout {
     }
 
     fn shown_fields(&self) -> Vec<Field> {
-        let views = self.views.iter().map(|(field, _)| field.clone());
+        let views = self.views.iter().map(|(field, ..)| field.clone());
         views
             .chain([
                 Field::new("line_no", DataType::Int64, false),
@@ -36,7 +38,17 @@ impl LogLayout {
 
 impl Layout for LogLayout {
     fn columns(&mut self, _: &RecordBatch) -> Result<Vec<ColumnSpec>> {
-        self.views = vec![(Field::new("line", DataType::Utf8, false), view::View::Line)];
+        let view = |name: &str, data_type, nullable, view| {
+            let field = Field::new(name, data_type, nullable);
+            (field, view, view::Before::default())
+        };
+        let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        self.views = vec![
+            view("line", DataType::Utf8, false, View::Line),
+            view("timestamp", time, true, View::Timestamp),
+            view("level", DataType::Utf8, true, View::Level),
+            view("record", DataType::Int64, false, View::Record),
+        ];
         let spec = |field: Field, role, parents: Vec<usize>, group| ColumnSpec {
             field: Arc::new(field),
             role,
@@ -72,8 +84,9 @@ impl Layout for LogLayout {
             encoding,
         };
         let mut data = vec![stored(text, Some(lines::ID))];
-        for (field, view) in &self.views {
-            let array = crate::encoding::physical::raise(view.of(lines)?, field.data_type())?;
+        for (field, view, before) in &mut self.views {
+            let array = view.of(lines, before)?;
+            let array = physical::raise(array, field.data_type())?;
             data.push(ColumnData {
                 array,
                 models: match self.started {
