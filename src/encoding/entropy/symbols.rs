@@ -168,7 +168,7 @@ impl BitCoder for Meter {
         // -log2 to a few per cent: the exponent, and the mantissa taken as straight.
         let log = p.max(1).ilog2();
         let mantissa = (u64::from(p.max(1)) << 16 >> log) - 65_536;
-        let curve = mantissa + (mantissa * (65_536 - mantissa) >> 16) * 22_713 / 65_536;
+        let curve = mantissa + ((mantissa * (65_536 - mantissa)) >> 16) * 22_713 / 65_536;
         self.cost += (u64::from(16 - log) << 16) - curve.min(u64::from(16 - log) << 16);
         bit
     }
