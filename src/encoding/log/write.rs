@@ -9,7 +9,7 @@
 //! | codes | in byte planes |
 //!
 //! In the archive, codes and integers of long columns are coded under contexts instead
-//! ([`mixed`](super::mixed)), wherever that is smaller.
+//! ([`mixed`]), wherever that is smaller.
 
 use std::collections::HashMap;
 
