@@ -17,7 +17,7 @@ mod kinds;
 /// Make a .pil file out of tables, logs, vectors or KV caches
 ///
 /// Tables are CSV, JSON lines, Parquet or Arrow; vectors .npy, .fvecs or .bvecs; KV caches
-/// .safetensors; logs any text, also compressed with zstd.
+/// .safetensors; logs any text, also compressed with gzip or zstd.
 ///
 /// Every value can be had back: a CSV column becomes numbers, dates or booleans only if each of its
 /// cells prints back identically, and text otherwise. Several sources of the same columns become one

@@ -1,6 +1,6 @@
 //! Logs: any bytes come back, and search answers what a search of the text answers.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use pilaster::kind::logs::{
     GrepOptions, ImportOptions, grep, import, import_into, restore, source,
@@ -194,6 +194,31 @@ fn several_files_are_one_log_and_compressed_ones_are_unpacked() {
     assert_eq!(show(50), ["1.log", "1", "a"]);
     assert_eq!(show(51), ["1.log", "2", "b"]);
     assert_eq!(show(52)[..2], ["2.log", "1"]);
+}
+
+#[test]
+fn gzip_of_several_members_is_unpacked_and_xz_is_refused() {
+    let text = lines(300);
+    let gzip = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let packed = [gzip(&text), gzip(b"more\n")].concat();
+    let file = stored(&[&packed], Profile::Balanced);
+    assert!(back(&file) == [&text[..], b"more\n"].concat());
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("a.log"), folder.path().join("a.pil"));
+    for (bytes, word) in [
+        (&packed[..packed.len() / 2], "a.log"),
+        (b"\xfd7zXZ\0\0\x04", "xz -dc"),
+    ] {
+        std::fs::write(&from, bytes).unwrap();
+        let sources = std::slice::from_ref(&from);
+        let error = import(sources, &to, &ImportOptions::default(), &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+        assert!(!to.exists());
+    }
 }
 
 #[test]

@@ -1,12 +1,25 @@
 //! What a column lost: the declaration, and the error measured on all that was stored.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 
 use crate::encoding::{DecodeContext, Loss, Models, Node, Registry};
 use crate::error::{Error, Result};
 use crate::file::proto::Lossiness;
+
+/// Extension type of 16-bit words that are the upper halves of 32-bit floats.
+const BRAIN: &str = "pilaster.bfloat16";
+
+/// Values as double precision.
+fn numbers(array: &ArrayRef, brain: bool) -> Result<Float64Array> {
+    if let (true, Some(words)) = (brain, array.as_primitive_opt::<UInt16Type>()) {
+        let value = |word: u16| f64::from(f32::from_bits(u32::from(word) << 16));
+        return Ok(words.unary(value));
+    }
+    let cast = compute::cast(array, &DataType::Float64)?;
+    Ok(cast.as_primitive::<Float64Type>().clone())
+}
 
 /// Error of a column's values, summed over its chunks.
 #[derive(Debug, Default)]
@@ -51,29 +64,31 @@ impl LossMeter {
             }
             _ => None,
         };
+        let brain = match given.data_type() {
+            DataType::FixedSizeList(item, _) | DataType::List(item) => {
+                item.extension_type_name() == Some(BRAIN)
+            }
+            _ => false,
+        };
         if let (Some(given), Some(stored)) = (children(given), children(stored)) {
             return match given.len() == stored.len() {
-                true => self.values_of(&given, &stored),
+                true => self.values_of(&given, &stored, brain),
                 // Lists under nulls need not have kept their elements.
                 false => Ok(()),
             };
         }
-        self.values_of(given, stored)
+        self.values_of(given, stored, brain)
     }
 
-    fn values_of(&mut self, given: &ArrayRef, stored: &ArrayRef) -> Result<()> {
+    /// Compares values; `brain` says that 16-bit words are bfloat16.
+    fn values_of(&mut self, given: &ArrayRef, stored: &ArrayRef, brain: bool) -> Result<()> {
         if given.data_type().is_nested() {
             return self.compare(given, stored);
         }
         if !given.data_type().is_numeric() {
             return Ok(());
         }
-        let given = compute::cast(given, &DataType::Float64)?;
-        let stored = compute::cast(stored, &DataType::Float64)?;
-        let (given, stored) = (
-            given.as_primitive::<Float64Type>(),
-            stored.as_primitive::<Float64Type>(),
-        );
+        let (given, stored) = (numbers(given, brain)?, numbers(stored, brain)?);
         for (a, b) in given.iter().zip(stored.iter()) {
             let (Some(a), Some(b)) = (a, b) else { continue };
             self.values += 1;
@@ -104,5 +119,39 @@ impl LossMeter {
             }
         }
         Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use arrow::array::{FixedSizeListArray, UInt16Array};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    /// Lists of two words, which are bfloat16 if so marked.
+    fn list(words: [u16; 2], brain: bool) -> ArrayRef {
+        let mut item = Field::new("item", DataType::UInt16, false);
+        if brain {
+            let name = ("ARROW:extension:name".to_owned(), BRAIN.to_owned());
+            item.set_metadata(HashMap::from([name]));
+        }
+        let words = Arc::new(UInt16Array::from(words.to_vec()));
+        Arc::new(FixedSizeListArray::new(Arc::new(item), 2, words, None))
+    }
+
+    #[test]
+    fn sixteen_bit_words_are_compared_as_what_they_stand_for() {
+        // 1.0 and 2.0, of which the second comes back as 2.5.
+        let (given, stored) = ([0x3f80, 0x4000], [0x3f80, 0x4020]);
+        for (brain, largest) in [(true, 0.5), (false, 32.0)] {
+            let mut meter = LossMeter::default();
+            let (given, stored) = (list(given, brain), list(stored, brain));
+            meter.compare(&given, &stored).unwrap();
+            assert_eq!((meter.largest, meter.values), (largest, 2));
+        }
     }
 }

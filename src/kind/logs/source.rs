@@ -4,10 +4,16 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
+use flate2::bufread::MultiGzDecoder;
+
 use crate::error::{Error, Result};
 
 /// Frames of zstd start so.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Members of gzip, whose only method is deflate.
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+/// Streams of xz.
+const XZ: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 
 /// Opens a file; `-` is standard input. What is compressed is told by its first bytes, not by its
 /// name.
@@ -35,10 +41,17 @@ pub fn unpacked(mut reader: Box<dyn Read>, name: &str) -> Result<Box<dyn Read>> 
         .read_to_end(&mut head)
         .map_err(failed)?;
     let starts = |magic: &[u8]| head.starts_with(magic);
-    let is_zstd = starts(&ZSTD);
+    if starts(&XZ) {
+        return Err(Error::unsupported(format!(
+            "{name} is compressed with xz, which is not unpacked here; hand over its text, as in \
+             `xz -dc {name} | pilaster import --kind logs - out.pil`"
+        )));
+    }
+    let (is_zstd, is_gzip) = (starts(&ZSTD), starts(&GZIP));
     let whole = BufReader::with_capacity(256 << 10, Cursor::new(head).chain(reader));
-    Ok(match is_zstd {
-        true => Box::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(failed)?),
-        false => Box::new(whole),
+    Ok(match (is_zstd, is_gzip) {
+        (true, _) => Box::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(failed)?),
+        (_, true) => Box::new(MultiGzDecoder::new(whole)),
+        _ => Box::new(whole),
     })
 }
