@@ -24,7 +24,7 @@ pub struct Spec {
 /// One encoding of a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SpecPart {
-    /// Name of the encoding, as in [`Encoding::name`](crate::encoding::Encoding::name).
+    /// Name of the encoding, as in [`Encoding::name`].
     pub name: String,
     /// What stood in parentheses.
     pub arguments: Vec<String>,
