@@ -20,9 +20,10 @@ use arrow::record_batch::RecordBatch;
 use super::typing::{Typed, type_column, type_like};
 use crate::encoding::context::{ChildEncoder, Role};
 use crate::encoding::planner::Planner;
+use crate::encoding::table::model::ContextModel;
 use crate::encoding::table::plan::{Choice, ColumnPlan, Input, LATENT, Options, Plan, plan};
-use crate::encoding::table::{context, planes, restore};
-use crate::encoding::{EncodeContext, Model, Models, Profile, Registry};
+use crate::encoding::table::{chunk, context, planes, restore};
+use crate::encoding::{EncodeContext, Model, ModelDigest, Models, Profile, Registry};
 use crate::error::Result;
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
 use crate::file::write::glob;
@@ -118,6 +119,88 @@ struct Decided {
     forms: Vec<Form>,
     /// The first section's arrays, to know them again.
     first: Option<RecordBatch>,
+    /// The rule that each column had when its last one was stored.
+    rules: Vec<Option<ModelDigest>>,
+    /// The model that each input, and last the hidden class, was last coded with.
+    kept: Vec<Option<Kept>>,
+}
+
+/// A model that later sections may use again, as long as the integers mean the same.
+#[derive(Debug)]
+struct Kept {
+    model: ContextModel,
+    /// The rules of the column and of its parents, which the model knows integers by.
+    rules: Vec<Option<ModelDigest>>,
+}
+
+/// Models of a section: a new one, or the column's last one again.
+#[derive(Debug)]
+enum Trained {
+    New(Model),
+    Again,
+}
+
+impl Trained {
+    /// The model, if it has to be stored.
+    fn into_new(self) -> Option<Arc<Model>> {
+        match self {
+            Trained::New(model) => Some(Arc::new(model)),
+            Trained::Again => None,
+        }
+    }
+}
+
+impl Decided {
+    /// Takes a new model of an input (or of [`LATENT`]), or the last one, whichever makes this
+    /// section smaller.
+    fn settle(
+        &mut self,
+        input: usize,
+        model: Model,
+        rules: &[Option<ModelDigest>],
+        views: &[Input<'_>],
+        latent: Option<&[i64]>,
+        chunk_rows: usize,
+    ) -> Result<Trained> {
+        let rule = |i: usize| match i {
+            LATENT => None,
+            _ => rules[self.inputs[i].0],
+        };
+        let parents: &[usize] = match input {
+            LATENT => &[],
+            _ => &self.plan.columns[input].parents,
+        };
+        let rules: Vec<_> = std::iter::once(&input)
+            .chain(parents)
+            .map(|&i| rule(i))
+            .collect();
+        let values = |i: usize| match i {
+            LATENT => latent.unwrap_or_default(),
+            _ => views[i].values,
+        };
+        let bytes = |model: &ContextModel| -> Option<usize> {
+            let own = values(input).chunks(chunk_rows);
+            own.enumerate()
+                .map(|(n, own)| {
+                    let rows = n * chunk_rows..n * chunk_rows + own.len();
+                    let parents: Vec<&[i64]> =
+                        parents.iter().map(|&p| &values(p)[rows.clone()]).collect();
+                    let chunk = chunk::encode(model, own, &parents)?;
+                    Some(chunk.symbols.len() + chunk.raw.len() + chunk.patches.len())
+                })
+                .sum()
+        };
+        let new = ContextModel::parse(model.bytes())?;
+        let slot = if input == LATENT { views.len() } else { input };
+        if let Some(kept) = self.kept[slot].as_ref().filter(|k| k.rules == rules)
+            && let Some(again) = bytes(&kept.model)
+            && bytes(&new).is_none_or(|fresh| again <= fresh + model.bytes().len())
+        {
+            return Ok(Trained::Again);
+        }
+        self.kept[slot] = Some(Kept { model: new, rules });
+        Ok(Trained::New(model))
+    }
 }
 
 impl Default for ArchiveLayout {
@@ -328,6 +411,7 @@ impl Layout for ArchiveLayout {
             }
         }
         self.report = specs.report;
+        let kept = inputs.len();
         self.decided = Some(Decided {
             plan,
             inputs,
@@ -335,6 +419,8 @@ impl Layout for ArchiveLayout {
             typed,
             forms,
             first: Some(first.clone()),
+            rules: vec![None; first.num_columns()],
+            kept: (0..=kept).map(|_| None).collect(),
         });
         Ok(specs.list)
     }
@@ -388,15 +474,36 @@ impl Layout for ArchiveLayout {
                 scale,
             })
             .collect();
-        let plan = &decided.plan;
         let latent = match decided.hidden.first() {
-            Some(&LATENT) => plan.latent_values(&views),
+            Some(&LATENT) => decided.plan.latent_values(&views),
             _ => None,
         };
-        let (mut models, mut latent_model) = plan.train_all(&views, latent.as_deref());
+        let rules: Vec<Option<Model>> = typed
+            .iter()
+            .map(|t| t.as_ref().map(|t| t.rule.to_model()))
+            .collect();
+        let digests: Vec<Option<ModelDigest>> = rules
+            .iter()
+            .map(|r| r.as_ref().map(Model::digest))
+            .collect();
+        let (models, latent_model) = decided.plan.train_all(&views, latent.as_deref());
+        let chunk_rows = self.options.chunk_rows.max(1);
+        let mut settle = |input: usize, model: Option<Model>| {
+            let latent = latent.as_deref();
+            model
+                .map(|model| decided.settle(input, model, &digests, &views, latent, chunk_rows))
+                .transpose()
+        };
+        let mut latent_model = settle(LATENT, latent_model)?;
+        let mut models = models
+            .into_iter()
+            .enumerate()
+            .map(|(input, model)| settle(input, model))
+            .collect::<Result<Vec<_>>>()?;
+        let plan = &decided.plan;
         let mut data = Vec::with_capacity(decided.hidden.len() + section.num_columns());
         for &input in &decided.hidden {
-            let (array, choice, model): (ArrayRef, Choice, Option<Model>) = match input {
+            let (array, choice, model): (ArrayRef, Choice, Option<Trained>) = match input {
                 LATENT => {
                     let values = latent.clone().unwrap_or_else(|| vec![0; rows]);
                     let array = Arc::new(Int64Array::from(values));
@@ -416,16 +523,12 @@ impl Layout for ArchiveLayout {
             };
             data.push(ColumnData {
                 array,
-                models: model.into_iter().map(Arc::new).collect(),
+                models: model.and_then(Trained::into_new).into_iter().collect(),
                 encoding,
             });
         }
-        for (column, array) in section.columns().iter().enumerate() {
+        for ((column, array), rule) in section.columns().iter().enumerate().zip(rules) {
             let input = || decided.inputs.iter().position(|i| i.0 == column);
-            let mut own: Vec<Arc<Model>> = Vec::new();
-            if let Some(typing) = &typed[column] {
-                own.push(Arc::new(typing.rule.to_model()));
-            }
             let conditioned = match decided.forms[column] {
                 Form::InPlace => input().and_then(|i| models[i].take()),
                 _ => None,
@@ -435,14 +538,19 @@ impl Layout for ArchiveLayout {
                 Form::InPlace => conditioned.is_some(),
                 Form::Split => true,
             };
-            own.extend(conditioned.map(Arc::new));
-            data.push(match restored && typed[column].is_some() {
-                true => ColumnData {
-                    array: Arc::clone(array),
-                    models: own,
-                    encoding: Some(restore::ID),
-                },
-                false => given(array),
+            data.push(match rule.filter(|_| restored) {
+                Some(rule) => {
+                    let known = decided.rules[column] == digests[column];
+                    decided.rules[column] = digests[column];
+                    let rule = (!known).then(|| Arc::new(rule));
+                    let own = rule.into_iter();
+                    ColumnData {
+                        array: Arc::clone(array),
+                        models: own.chain(conditioned.and_then(Trained::into_new)).collect(),
+                        encoding: Some(restore::ID),
+                    }
+                }
+                None => given(array),
             });
         }
         Ok(data)

@@ -181,6 +181,38 @@ fn later_sections_may_differ() {
 }
 
 #[test]
+fn later_sections_of_the_same_kind_share_models() {
+    // A section ends after 2^20 rows.
+    let rows = (1 << 20) + 150_000;
+    let a = |i: u64| noise(i / 3) % 9;
+    let b = |i: u64| (a(i) * 4 + noise(i) % 100 / 97) % 9;
+    let table = batch(vec![
+        ("a", texts((0..rows).map(|i| format!("kind {}", a(i))))),
+        ("b", texts((0..rows).map(|i| format!("sort {}", b(i))))),
+    ]);
+    let bytes = written(&table, Some(Box::new(ArchiveLayout::default())));
+    let file = File::from_bytes("table", bytes).unwrap();
+    let mut at = 0;
+    for back in file.scan_all().unwrap() {
+        let back = back.unwrap();
+        assert_eq!(back, table.slice(at, back.num_rows()));
+        at += back.num_rows();
+    }
+    assert_eq!(at as u64, rows);
+    let mut models = 0;
+    for index in 0..file.meta().directory().len() {
+        let column = file.meta().column(index).unwrap();
+        let kinds: Vec<&str> = column.models.iter().map(|m| m.kind.as_str()).collect();
+        let mut once = kinds.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), kinds.len(), "{kinds:?}");
+        models += kinds.len();
+    }
+    assert!(models >= 2, "nothing was coded by a model");
+}
+
+#[test]
 fn parents_come_before_their_children() {
     let rows = 5000;
     let columns: Vec<(String, ArrayRef)> = (0..12)
