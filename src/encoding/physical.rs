@@ -14,6 +14,9 @@
 
 use std::sync::Arc;
 
+/// Extension type of 16-bit words that are the upper halves of 32-bit floats, which Arrow lacks.
+pub const BFLOAT16: &str = "pilaster.bfloat16";
+
 use arrow::array::*;
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute;

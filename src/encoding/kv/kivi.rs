@@ -23,6 +23,7 @@ use arrow::datatypes::{DataType, UInt32Type};
 use half::{bf16, f16};
 
 use crate::encoding::grid;
+use crate::encoding::physical::BFLOAT16;
 use crate::encoding::words::{self, Word};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Loss, Node, Profile, Reads, Role, Rows,
@@ -83,7 +84,7 @@ impl Format {
         match (item.data_type(), extension.map(String::as_str)) {
             (DataType::Float16, _) => Some(Self::Half),
             (DataType::Float32, _) => Some(Self::Single),
-            (DataType::UInt16, Some("pilaster.bfloat16")) => Some(Self::Brain),
+            (DataType::UInt16, Some(BFLOAT16)) => Some(Self::Brain),
             _ => None,
         }
     }

@@ -4,12 +4,10 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 
+use crate::encoding::physical::BFLOAT16;
 use crate::encoding::{DecodeContext, Loss, Models, Node, Registry};
 use crate::error::{Error, Result};
 use crate::file::proto::Lossiness;
-
-/// Extension type of 16-bit words that are the upper halves of 32-bit floats.
-const BRAIN: &str = "pilaster.bfloat16";
 
 /// Values as double precision.
 fn numbers(array: &ArrayRef, brain: bool) -> Result<Float64Array> {
@@ -66,7 +64,7 @@ impl LossMeter {
         };
         let brain = match given.data_type() {
             DataType::FixedSizeList(item, _) | DataType::List(item) => {
-                item.extension_type_name() == Some(BRAIN)
+                item.extension_type_name() == Some(BFLOAT16)
             }
             _ => false,
         };
@@ -136,7 +134,7 @@ mod tests {
     fn list(words: [u16; 2], brain: bool) -> ArrayRef {
         let mut item = Field::new("item", DataType::UInt16, false);
         if brain {
-            let name = ("ARROW:extension:name".to_owned(), BRAIN.to_owned());
+            let name = ("ARROW:extension:name".to_owned(), BFLOAT16.to_owned());
             item.set_metadata(HashMap::from([name]));
         }
         let words = Arc::new(UInt16Array::from(words.to_vec()));

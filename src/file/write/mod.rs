@@ -1,8 +1,9 @@
 //! The writer: record batches in, one file out, in bounded memory.
 //!
-//! Batches are gathered into *sections* of some 48 MiB (36 where a layout splits columns). A layout splits a section into columns, each
-//! column's chunks are encoded on a few threads, and written in column order. So the bytes of a file
-//! do not depend on the number of threads, nor on how the rows were cut into batches.
+//! Batches are gathered into *sections* of some 48 MiB (36 where a layout splits columns). A layout
+//! splits a section into columns, each column's chunks are encoded on a few threads, and written in
+//! column order. So the bytes of a file do not depend on the number of threads, nor on how the rows
+//! were cut into batches.
 
 mod column;
 mod loss;

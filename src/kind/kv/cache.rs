@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 
+use crate::encoding::grid::GROUP_KEY;
+use crate::encoding::physical::BFLOAT16;
 use crate::error::{Error, Result};
 
 /// Metadata key of Arrow extension types.
@@ -28,12 +30,7 @@ pub enum Dtype {
 /// The types, their names in a file's metadata, their storage, and the extension over it.
 const DTYPES: [(Dtype, &str, DataType, Option<&str>); 5] = [
     (Dtype::F16, "f16", DataType::Float16, None),
-    (
-        Dtype::BF16,
-        "bf16",
-        DataType::UInt16,
-        Some("pilaster.bfloat16"),
-    ),
+    (Dtype::BF16, "bf16", DataType::UInt16, Some(BFLOAT16)),
     (Dtype::F32, "f32", DataType::Float32, None),
     (
         Dtype::F8E4M3,
@@ -145,7 +142,7 @@ impl Shape {
     pub fn field(&self, layer: usize, side: Side) -> FieldRef {
         let mut metadata = HashMap::from([
             ("pilaster.kv.side".to_owned(), side.letter().to_owned()),
-            ("pilaster.kv.head_dim".to_owned(), self.head_dim.to_string()),
+            (GROUP_KEY.to_owned(), self.head_dim.to_string()),
         ]);
         if let Some(extension) = self.dtype.row().3 {
             metadata.insert(EXTENSION.to_owned(), extension.to_owned());

@@ -291,4 +291,14 @@ fn narrow_columns_with_demanding_codecs_stay_readable() {
     let last = layout.report().coded.iter().any(|c| !c.parents.is_empty());
     assert!(last, "{:?}", layout.report());
     assert_comes_back(&table);
+    // What the layout asked for was stored, not what a writer falls back to.
+    let bytes = written(&table, Some(Box::new(ArchiveLayout::default())));
+    let file = File::from_bytes("table", bytes).unwrap();
+    for index in 0..file.meta().directory().len() {
+        let column = file.meta().column(index).unwrap();
+        if !column.parents.is_empty() {
+            let asked = |id: &str| id == context::ID || id == restore::ID;
+            assert!(column.chunks.iter().all(|c| asked(&c.root.encoding)));
+        }
+    }
 }
