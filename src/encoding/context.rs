@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 
 /// Where a decoder finds the values of the columns that its column is conditioned on.
 pub trait ParentSource {
-    /// The selected rows of parent `slot` of the column, as decoded for the same chunk.
+    /// The selected rows of parent `slot` of the column, as decoded for the same chunk. Elements are
+    /// not asked for.
     fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef>;
 }
 

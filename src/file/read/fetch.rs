@@ -1,5 +1,6 @@
 //! Rows of columns out of their chunks: what to read, then what to decode, parents first.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
 use arrow::datatypes::DataType;
 
-use super::chunk::{CachedParents, ChunkCache};
+use super::chunk::ChunkCache;
 use super::meta::FileMeta;
-use crate::encoding::{Access, Registry, Rows, Selection};
+use crate::encoding::{Access, Node, ParentSource, Registry, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::machine::Pool;
 
@@ -28,7 +29,7 @@ pub(crate) struct Fetcher {
     /// Bytes that were delivered.
     pub bytes_read: u64,
     /// Values that were decoded, hidden columns' too.
-    pub values_decoded: u64,
+    decoded: Cell<u64>,
 }
 
 impl Fetcher {
@@ -39,13 +40,18 @@ impl Fetcher {
             pool: Pool::default(),
             cache: ChunkCache::default(),
             bytes_read: 0,
-            values_decoded: 0,
+            decoded: Cell::new(0),
         }
     }
 
     pub fn deliver(&mut self, offset: u64, bytes: Buffer) {
         self.bytes_read += bytes.len() as u64;
         self.pool.put(offset, bytes);
+    }
+
+    /// Values that were decoded, hidden columns' too.
+    pub fn values_decoded(&self) -> u64 {
+        self.decoded.get()
     }
 
     /// Loads column blocks; answers with missing ranges.
@@ -88,31 +94,66 @@ impl Fetcher {
         selection: &Selection,
     ) -> Result<Vec<Range<u64>>> {
         let mut ranges = Vec::new();
-        let closure = self.closure(columns)?;
-        let mut is_parent: BTreeSet<usize> = BTreeSet::new();
-        for &column in &closure {
-            is_parent.extend(&self.meta.column(column)?.parents);
-        }
-        for column in closure {
+        self.closure(columns)?;
+        for &column in columns {
             let meta = self.meta.column(column)?;
-            // A parent is read whole, since its child may need all of it.
-            let direct = !is_parent.contains(&column);
             for chunk in meta.chunks_of(window) {
-                if self.cache.get(column, chunk).is_some() {
-                    continue;
-                }
                 let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
-                if part.count(meta.chunks[chunk].root.rows) == 0 {
-                    continue;
+                if part.count(meta.chunks[chunk].root.rows) > 0 {
+                    self.plan_part(column, chunk, part, &mut ranges)?;
                 }
-                let part = match direct && !self.whole(column, chunk)? {
-                    true => part,
-                    false => Selection::all(),
-                };
-                ranges.extend(meta.plan(chunk, &part, self.registry).ranges);
             }
         }
         Ok(self.pool.missing(ranges))
+    }
+
+    /// The ranges that a part of a chunk needs, those of its parents included.
+    fn plan_part(
+        &self,
+        column: usize,
+        chunk: usize,
+        part: Selection,
+        ranges: &mut Vec<Range<u64>>,
+    ) -> Result<()> {
+        if self.cache.get(column, chunk).is_some() {
+            return Ok(());
+        }
+        let part = match self.whole(column, chunk)? {
+            true => Selection::all(),
+            false => part,
+        };
+        let meta = self.meta.column(column)?;
+        for (parent, part) in self.parents(column, chunk, &part)? {
+            self.plan_part(parent, chunk, part.unwrap_or_else(Selection::all), ranges)?;
+        }
+        ranges.extend(meta.plan(chunk, &part, self.registry).ranges);
+        Ok(())
+    }
+
+    /// The parents that a chunk's nodes refer to, and the part of each that a selection needs, if its
+    /// encoding can say; all of it otherwise.
+    fn parents(
+        &self,
+        column: usize,
+        chunk: usize,
+        part: &Selection,
+    ) -> Result<Vec<(usize, Option<Selection>)>> {
+        let meta = self.meta.column(column)?;
+        let root = &meta.chunks[chunk].root;
+        let mut slots: BTreeSet<u32> = BTreeSet::new();
+        root.walk(&mut |node| slots.extend(&node.parents));
+        let encoding = self.registry.get(&root.encoding).ok();
+        let needed = slots.into_iter().filter_map(|slot| {
+            let parent = *meta.parents.get(slot as usize)?;
+            // Only the root knows which rows of the chunk are asked for.
+            let of_root = root.parents.iter().position(|&p| p == slot);
+            let below = root.children.iter().any(|c| refers(c, slot));
+            let part = of_root
+                .filter(|_| !below && !part.is_all())
+                .and_then(|i| encoding?.parent_part(root, i, part));
+            Some((parent, part))
+        });
+        Ok(needed.collect())
     }
 
     /// Whether a chunk is decoded as a whole, whatever part of it is wanted.
@@ -132,22 +173,22 @@ impl Fetcher {
         selection: &Selection,
     ) -> Result<ArrayRef> {
         let meta = Arc::clone(self.meta.column(column)?);
-        let ancestors = self.closure(&meta.parents)?;
+        self.closure(&meta.parents)?;
         let mut arrays = Vec::new();
         for chunk in meta.chunks_of(window) {
             let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
             if part.count(meta.chunks[chunk].root.rows) == 0 {
                 continue;
             }
-            for &ancestor in &ancestors {
-                self.cached(ancestor, chunk)?;
-            }
             arrays.push(match self.whole(column, chunk)? {
                 true => narrowed(
                     &part.take(&self.cached(column, chunk)?)?,
                     part.elements.as_ref(),
                 )?,
-                false => self.decode(column, chunk, &part)?,
+                false => {
+                    self.prepare(column, chunk, &part)?;
+                    self.decode(column, chunk, &part)?
+                }
             });
         }
         match arrays.as_slice() {
@@ -168,15 +209,32 @@ impl Fetcher {
         if let Some(array) = self.cache.get(column, chunk) {
             return Ok(Arc::clone(array));
         }
+        self.prepare(column, chunk, &Selection::all())?;
         let array = self.decode(column, chunk, &Selection::all())?;
         self.cache.put(column, chunk, Arc::clone(&array));
         Ok(array)
     }
 
-    fn decode(&mut self, column: usize, chunk: usize, selection: &Selection) -> Result<ArrayRef> {
+    /// Decodes the parents that a part of a chunk needs whole, and theirs.
+    fn prepare(&mut self, column: usize, chunk: usize, part: &Selection) -> Result<()> {
+        for (parent, part) in self.parents(column, chunk, part)? {
+            match part {
+                None => {
+                    self.cached(parent, chunk)?;
+                }
+                Some(_) if self.whole(parent, chunk)? => {
+                    self.cached(parent, chunk)?;
+                }
+                Some(part) => self.prepare(parent, chunk, &part)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, column: usize, chunk: usize, selection: &Selection) -> Result<ArrayRef> {
         let meta = self.meta.column(column)?;
-        let parents = CachedParents {
-            cache: &self.cache,
+        let parents = ChunkParents {
+            fetcher: self,
             parents: &meta.parents,
             chunk,
         };
@@ -194,7 +252,7 @@ impl Fetcher {
             let error = Error::corrupt("nulls in a column that has none");
             return Err(self.meta.locate(error, Some(column)));
         }
-        self.values_decoded += array.len() as u64;
+        self.decoded.set(self.decoded.get() + array.len() as u64);
         Ok(array)
     }
 
@@ -209,6 +267,31 @@ impl Fetcher {
                 .map_or(0, |c| c.rows.end)
         });
     }
+}
+
+/// Parents of a chunk: out of the cache if they were decoded whole, else the part that is asked for.
+struct ChunkParents<'a> {
+    fetcher: &'a Fetcher,
+    parents: &'a [usize],
+    chunk: usize,
+}
+
+impl ParentSource for ChunkParents<'_> {
+    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
+        let column = *self
+            .parents
+            .get(slot as usize)
+            .ok_or_else(|| Error::corrupt(format!("parent {slot} is not there")))?;
+        match self.fetcher.cache.get(column, self.chunk) {
+            Some(array) => narrowed(&selection.take(array)?, selection.elements.as_ref()),
+            None => self.fetcher.decode(column, self.chunk, selection),
+        }
+    }
+}
+
+/// Whether some node of a tree refers to a parent.
+fn refers(node: &Node, slot: u32) -> bool {
+    node.parents.contains(&slot) || node.children.iter().any(|c| refers(c, slot))
 }
 
 /// The type of a column of which only some elements of each fixed-size list are wanted.

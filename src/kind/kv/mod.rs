@@ -27,18 +27,24 @@ mod cache;
 mod digest;
 #[cfg(feature = "sources")]
 mod files;
+mod fit;
 mod layout;
+mod linear;
+mod profile;
 mod reader;
 mod table;
 #[cfg(feature = "sources")]
 mod tensors;
 mod write;
 
+pub use crate::encoding::kv::rotation::{Pairing, Rotation};
 pub use cache::{Cache, Dtype, Shape, Side};
 pub use digest::{CHUNK_TOKENS, Digest, PrefixKey, salt_id};
 #[cfg(feature = "sources")]
 pub use files::{KvSummary, export, import};
-pub use layout::KvLayout;
+pub use fit::{FitOptions, Rope, fit};
+pub use layout::{KvLayout, NamedProfile};
+pub use profile::{KvProfile, describe};
 pub use reader::{Hit, KvFile, Sequence};
 #[cfg(feature = "sources")]
 pub use tensors::{read_safetensors, write_safetensors};

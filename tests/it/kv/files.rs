@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pilaster::kind::kv::{export, import, read_safetensors, write_safetensors};
+use pilaster::kind::kv::{FitOptions, export, fit, import, read_safetensors, write_safetensors};
 
 use super::*;
 
@@ -92,11 +92,29 @@ fn real_lossy_caches_are_written_for_their_evaluation() {
     let root = PathBuf::from(std::env::var("PILASTER_KV").unwrap());
     let out = PathBuf::from(std::env::var("PILASTER_KV_OUT").unwrap());
     let spec = std::env::var("PILASTER_KV_SPEC").unwrap();
-    let options = KvOptions {
-        specs: ["k*", "v*"].map(|c| (c.to_owned(), spec.clone())).to_vec(),
-        ..KvOptions::default()
-    };
+    let samples = std::env::var("PILASTER_KV_SAMPLES").ok();
     for path in cache_files(&root) {
+        let mut options = KvOptions {
+            specs: ["k*", "v*"].map(|c| (c.to_owned(), spec.clone())).to_vec(),
+            ..KvOptions::default()
+        };
+        // `klt(fitted,0.3)`: by a profile of the other caches of its folder, or of that of the samples.
+        if spec.starts_with("klt(fitted") {
+            let folder = path.parent().unwrap();
+            let samples = samples.as_ref().map_or(folder, Path::new);
+            let others = cache_files(samples).into_iter();
+            let others = others.filter(|p| p.file_name() != path.file_name());
+            let read: Vec<_> = others.map(|p| read_safetensors(&p).unwrap()).collect();
+            let model = read[0].model.clone().unwrap();
+            let read: Vec<_> = read.into_iter().map(|r| r.cache).collect();
+            let fitting = FitOptions {
+                model,
+                ..FitOptions::default()
+            };
+            let profile = fit(&read, &fitting).unwrap();
+            println!("profile of {} bytes", profile.to_bytes().len());
+            options.profiles = vec![("fitted".to_owned(), profile.into())];
+        }
         let stored = out.join("kv.pil");
         let done = import(std::slice::from_ref(&path), &stored, options.clone(), b"").unwrap();
         let name = path.file_name().unwrap();
@@ -105,8 +123,21 @@ fn real_lossy_caches_are_written_for_their_evaluation() {
         std::fs::create_dir_all(&to).unwrap();
         export(&stored, &to.join(name), 0).unwrap();
         let width = done.shape.dtype.width() as u64;
+        let anatomy = pilaster::file::File::open(&stored)
+            .unwrap()
+            .anatomy()
+            .unwrap();
+        let layers = anatomy.columns.iter().filter(|c| {
+            let name = c.field.name().trim_start_matches('$');
+            name.starts_with(['k', 'v'])
+        });
+        let bytes: u64 = layers.map(|c| c.data + c.block).sum();
+        let layers = 8.0 * bytes as f64 / (done.value_bytes / width) as f64;
         let bits = 8.0 * done.bytes_out as f64 / (done.value_bytes / width) as f64;
-        println!("{}: {spec} {bits:.3} bits a value", path.display());
+        println!(
+            "{}: {spec} {layers:.3} bits a value, {bits:.3} with keys, models and footer",
+            path.display()
+        );
     }
 }
 
