@@ -340,7 +340,11 @@ impl Encoding for Kivi {
     ) -> Result<ArrayRef> {
         node.expect(1, 1)?;
         let layout = Layout::parse(node)?;
-        if Format::of_lists(data_type) != Some(layout.format) {
+        let DataType::FixedSizeList(item, _) = data_type else {
+            return Err(Error::corrupt(format!("{ID} of type {data_type}")));
+        };
+        // A selection of no elements has lists of size zero.
+        if Format::of(item) != Some(layout.format) {
             return Err(Error::corrupt(format!("{ID} wanted as {data_type}")));
         }
         match layout.format {

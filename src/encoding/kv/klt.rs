@@ -58,6 +58,14 @@ struct Metadata {
     /// Rows of child 0: runs, as gap and length in turn.
     #[prost(uint32, repeated, tag = "5")]
     exact: Vec<u32>,
+    /// Elements a group: those of the model.
+    #[prost(uint32, tag = "6")]
+    group: u32,
+}
+
+/// Elements of the groups that hold some elements.
+fn groups(elements: &Range<usize>, group: usize) -> Range<usize> {
+    elements.start / group * group..elements.end.div_ceil(group) * group
 }
 
 /// How a column is coded, beside what its slice says.
@@ -166,6 +174,7 @@ impl Encoding for Klt {
                 false => position_runs(positions),
             },
             exact: runs(&exact),
+            group: slice.group as u32,
         };
         let exact = compute::take(array, &rows, None)?;
         let mut node = Node::new(ID, array.len())
@@ -229,12 +238,12 @@ impl Encoding for Klt {
         }
     }
 
-    fn parent_part(&self, _: &Node, _: usize, selection: &Selection) -> Option<Selection> {
-        // The groups of the elements are known to the model only: a row's codes are one unit anyway
-        // unless there are many groups.
+    fn parent_part(&self, node: &Node, _: usize, selection: &Selection) -> Option<Selection> {
+        let metadata: Metadata = node.parse_metadata().ok()?;
+        let group = (metadata.group as usize).max(1);
         Some(Selection {
             rows: selection.rows.clone(),
-            elements: None,
+            elements: selection.elements.as_ref().map(|e| groups(e, group)),
         })
     }
 }
@@ -338,11 +347,19 @@ fn decode<W: Word>(
     if let Some(empty) = grid::without_elements(asked.data_type, rows)? {
         return Ok(empty);
     }
+    if metadata.group as usize != slice.group {
+        return Err(Error::corrupt(format!("{ID} with groups of another model")));
+    }
     let selection = Selection::from(asked.selection.rows.clone());
+    let given = groups(&wanted, slice.group);
     let predicted = !slice.predict.is_empty();
+    let part = Selection {
+        rows: selection.rows.clone(),
+        elements: asked.selection.elements.as_ref().map(|_| given.clone()),
+    };
     let parents = (0..=usize::from(predicted)).map(|i| {
-        let codes = context.parent(node, i, &selection)?;
-        levels(&codes, slice.width)
+        let codes = context.parent(node, i, &part)?;
+        levels(&codes, given.len())
             .ok_or_else(|| Error::corrupt(format!("codes of {ID} that are none")))
     });
     let codes = parents.collect::<Result<Vec<_>>>()?;
@@ -351,13 +368,12 @@ fn decode<W: Word>(
     context.reserve_rows(restorer.len(), 8)?;
     let mut out = vec![W::narrow(0); rows * wanted.len()];
     let mut restored = vec![0i64; restorer.len()];
-    let given = Restorer::groups(&slice, &wanted);
     let skipped = wanted.start - restorer.first();
     let mut positions = Positions::new(&metadata.positions);
     let turned = !slice.rotation.frequencies.is_empty();
     let places = out.chunks_exact_mut(wanted.len()).enumerate();
     for ((i, out), row) in places.zip(asked.selection.iter(node.rows)) {
-        let at = i * slice.width + given.start..i * slice.width + given.end;
+        let at = i * given.len()..(i + 1) * given.len();
         let parent = codes.get(1).map(|codes| Parent {
             codes: &codes[at.clone()],
             step: metadata.parent_step,

@@ -20,8 +20,8 @@ pub struct Restorer<'a> {
     step: u32,
     /// Elements of whole heads that are restored.
     heads: Range<usize>,
-    /// Elements whose codes are given.
-    given: Range<usize>,
+    /// First element whose code is given: of the group that the first one is in.
+    given: usize,
     angles: Vec<(i64, i64)>,
     position: Option<u32>,
 }
@@ -36,17 +36,11 @@ impl<'a> Restorer<'a> {
         Self {
             slice,
             step,
-            given: Self::groups(slice, elements),
+            given: elements.start / slice.group * slice.group,
             heads: elements.start / head * head..elements.end.div_ceil(head) * head,
             angles: Vec::new(),
             position: None,
         }
-    }
-
-    /// Elements of the groups that hold some elements: their codes are needed.
-    pub fn groups(slice: &Slice, elements: &Range<usize>) -> Range<usize> {
-        let group = slice.group;
-        elements.start / group * group..elements.end.div_ceil(group) * group
     }
 
     /// The first element that [`Restorer::row`] gives.
@@ -69,7 +63,7 @@ impl<'a> Restorer<'a> {
         let slice = self.slice;
         let group = slice.group;
         for (value, i) in out.iter_mut().zip(self.heads.clone()) {
-            let at = i / group * group - self.given.start;
+            let at = i / group * group - self.given;
             let sum = dot(&slice.basis[i * group..][..group], &codes[at..at + group]);
             let mut x = i64::from(slice.mean[i]).wrapping_add(scaled(sum, self.step, BASIS_BITS));
             if let Some(parent) = parent.filter(|_| !slice.predict.is_empty()) {

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, FixedSizeListArray, UInt64Array,
-    new_empty_array,
-};
+use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, new_empty_array};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
 use arrow::datatypes::DataType;
@@ -181,10 +178,7 @@ impl Fetcher {
                 continue;
             }
             arrays.push(match self.whole(column, chunk)? {
-                true => narrowed(
-                    &part.take(&self.cached(column, chunk)?)?,
-                    part.elements.as_ref(),
-                )?,
+                true => part.take_part(&self.cached(column, chunk)?)?,
                 false => {
                     self.prepare(column, chunk, &part)?;
                     self.decode(column, chunk, &part)?
@@ -256,6 +250,16 @@ impl Fetcher {
         Ok(array)
     }
 
+    /// Whether two columns have an ancestor in common, or one is the other's; blocks that are not
+    /// loaded yet have none.
+    pub fn share_ancestors(&self, column: usize, next: Option<usize>) -> Result<bool> {
+        let Some(next) = next else { return Ok(false) };
+        let Ok(of_next) = self.closure(&[next]) else {
+            return Ok(false);
+        };
+        Ok(self.closure(&[column])?.iter().any(|c| of_next.contains(c)))
+    }
+
     /// Forgets bytes and decoded chunks of rows before `row`.
     pub fn release(&mut self, row: u64) {
         self.pool.clear();
@@ -283,7 +287,7 @@ impl ParentSource for ChunkParents<'_> {
             .get(slot as usize)
             .ok_or_else(|| Error::corrupt(format!("parent {slot} is not there")))?;
         match self.fetcher.cache.get(column, self.chunk) {
-            Some(array) => narrowed(&selection.take(array)?, selection.elements.as_ref()),
+            Some(array) => selection.take_part(array),
             None => self.fetcher.decode(column, self.chunk, selection),
         }
     }
@@ -316,28 +320,6 @@ pub(crate) fn narrowed_type(
             elements.start, elements.end
         ))),
     }
-}
-
-/// The wanted elements of fixed-size lists that were decoded whole.
-fn narrowed(array: &ArrayRef, elements: Option<&Range<usize>>) -> Result<ArrayRef> {
-    let (Some(wanted), DataType::FixedSizeList(field, size)) = (elements, array.data_type()) else {
-        return Ok(Arc::clone(array));
-    };
-    let list = array.as_fixed_size_list();
-    let size = *size as usize;
-    let first = list.value_offset(0) as usize;
-    let indices = (0..list.len()).flat_map(|row| {
-        let start = first + row * size;
-        (start + wanted.start..start + wanted.end).map(|i| i as u64)
-    });
-    let indices = UInt64Array::from_iter_values(indices);
-    Ok(Arc::new(FixedSizeListArray::try_new_with_length(
-        Arc::clone(field),
-        wanted.len() as i32,
-        compute::take(list.values(), &indices, None)?,
-        list.nulls().cloned(),
-        list.len(),
-    )?))
 }
 
 /// The part of a window's selection that falls into a chunk, counted from the chunk's start.
