@@ -189,6 +189,34 @@ fn profiles_come_back_and_damage_is_noticed() {
 }
 
 #[test]
+fn a_profile_may_stay_outside_of_the_file() {
+    let samples = [turned(900, 1, Dtype::F16, Pairing::Half)];
+    let (profile, other) = (profile(&samples, 0.25), profile(&samples, 0.5));
+    let cache = turned(200, 2, Dtype::F16, Pairing::Half);
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, words: &str| {
+        let path = folder.path().join(name);
+        let mut writer = KvWriter::create(&path, by(&profile, words)).unwrap();
+        writer.add(&cache, b"").unwrap();
+        let bytes = writer.finish().unwrap().bytes;
+        (path, bytes)
+    };
+    let (inside, whole) = write("inside.pil", "klt(p,0.25)");
+    let (outside, small) = write("outside.pil", "klt(p,0.25,outside)");
+    assert!(small + 8000 < whole, "{small} {whole}");
+    let all = KvFile::open(&inside).unwrap().cache(0..200).unwrap();
+    let found = KvFile::open_with_profile(&outside, &profile).unwrap();
+    assert_eq!(found.cache(0..200).unwrap(), all);
+    for missing in [
+        KvFile::open(&outside).unwrap(),
+        KvFile::open_with_profile(&outside, &other).unwrap(),
+    ] {
+        let error = missing.cache(0..200).unwrap_err().to_string();
+        assert!(error.contains("lives outside the file"), "{error}");
+    }
+}
+
+#[test]
 fn a_profile_of_something_else_is_refused() {
     let cache = turned(800, 1, Dtype::F16, Pairing::Half);
     let profile = profile(std::slice::from_ref(&cache), 0.25);
