@@ -266,17 +266,19 @@ fn a_head_of_some_tokens_reads_little() {
     };
     let samples = [super::cache(shape, 300, 6)];
     let profile = Arc::new(fit(&samples, &options).unwrap());
-    let file = file(std::slice::from_ref(&cache), by(&profile, "klt(p)"), b"");
-    let read = |rows, layers, heads| file.layers(rows, layers, heads, |_, _, _| Ok(())).unwrap();
-    // The first read also fetches the profile.
-    read(0..2048, 0..2, 0..2);
-    let all = read(0..2048, 0..2, 0..2) as f64;
-    for rows in [640..672, 992..1024, 0..32, 2016..2048] {
-        let bytes = read(rows.clone(), 1..2, 1..2) as f64;
-        let share = all / 2.0 / 2.0 / 64.0;
-        assert!(
-            bytes <= share * 1.15 + 4096.0,
-            "{rows:?}: {bytes} bytes of {all}, share {share}"
-        );
+    for words in ["klt(p)", "kivi4", "exact"] {
+        let file = file(std::slice::from_ref(&cache), by(&profile, words), b"");
+        let read = |rows, layers, heads| file.layers(rows, layers, heads, |_, _, _| Ok(()));
+        // The first read also fetches the profile.
+        read(0..2048, 0..2, 0..2).unwrap();
+        let all = read(0..2048, 0..2, 0..2).unwrap() as f64;
+        for rows in [640..672, 992..1024, 0..32, 2016..2048] {
+            let bytes = read(rows.clone(), 1..2, 1..2).unwrap() as f64;
+            let share = all / 2.0 / 2.0 / 64.0;
+            assert!(
+                bytes <= share * 1.15 + 4096.0,
+                "{words} {rows:?}: {bytes} bytes of {all}, share {share}"
+            );
+        }
     }
 }
