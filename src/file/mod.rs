@@ -2,6 +2,7 @@
 //! writer and the sans-IO reader. `formats/README.md` is its specification.
 
 pub mod anatomy;
+mod arrays;
 mod compare;
 pub mod layout;
 pub mod local;
@@ -27,4 +28,4 @@ pub use read::{
     ScanMetrics, ScanRequest, ZoneColumn, ZoneLoader, Zones,
 };
 pub use verify::VerifyReport;
-pub use write::{WriteOptions, WriteSummary, Writer};
+pub use write::{CompleteFile, WriteOptions, WriteSummary, Writer};

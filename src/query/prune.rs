@@ -20,7 +20,6 @@ use datafusion::physical_plan::metrics::{Count, PruningMetrics};
 use datafusion_pruning::build_pruning_predicate;
 
 use super::fileplan::ColumnFilter;
-use super::source::row_id_field;
 use crate::error::Error;
 use crate::file::{Predicate, ROW_ID, Zones};
 
@@ -40,13 +39,14 @@ struct Bounds {
 }
 
 impl ZoneBounds {
-    /// The bounds of some columns of `schema`, loaded in that order, and of row numbers if the
-    /// schema has them.
+    /// The bounds of some columns of `schema`, loaded in that order; `row_ids` says that its last
+    /// column is the row number, which a stored column of that name is not.
     pub(crate) fn new(
         zones: &Zones,
         columns: &[usize],
         schema: &SchemaRef,
         range: Range<u64>,
+        row_ids: bool,
     ) -> Self {
         let (first, count) = (range.start as usize, (range.end - range.start) as usize);
         let start_of = |zone: u64| (zone * zones.zone_rows).min(zones.rows);
@@ -63,7 +63,7 @@ impl ZoneBounds {
                 known.insert(schema.field(column).name().clone(), bounds);
             }
         }
-        if schema.fields().last() == Some(&row_id_field()) {
+        if row_ids {
             let min = UInt64Array::from_iter_values(range.clone().map(start_of));
             let max = UInt64Array::from_iter_values(
                 range.clone().map(|z| start_of(z + 1).saturating_sub(1)),

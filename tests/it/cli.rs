@@ -428,7 +428,7 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
-fn the_demo_stores_its_tables_and_answers_its_queries() {
+fn the_demo_stores_all_four_kinds_and_answers_its_queries() {
     let folder = folder(&[]);
     let shown = ok(pilaster(folder.path(), &["demo", "--keep", "shop", "-q"]));
     for word in [
@@ -436,6 +436,12 @@ fn the_demo_stores_its_tables_and_answers_its_queries() {
         ".pil, archive",
         "SELECT country",
         "| Portugal",
+        "service.log comes back byte for byte",
+        "| ERROR",
+        "prompt.safetensors comes back byte for byte",
+        "with another tenant's salt, 0.",
+        "first_of_k0",
+        "exact    100.0 % of the exact answer",
     ] {
         assert!(shown.contains(word), "'{word}' is not in {shown}");
     }

@@ -16,6 +16,7 @@ use super::chunk::{CachedParents, ChunkCache};
 use super::meta::FileMeta;
 use crate::encoding::{Access, Registry, Rows, Selection};
 use crate::error::{Error, Result};
+use crate::file::arrays::concat;
 use crate::file::machine::Pool;
 
 /// Reads windows of rows of columns by directory position.
@@ -158,7 +159,7 @@ impl Fetcher {
             [one] => Ok(Arc::clone(one)),
             many => {
                 let many: Vec<&dyn Array> = many.iter().map(|a| a.as_ref()).collect();
-                Ok(compute::concat(&many)?)
+                concat(&many).map_err(|e| self.meta.locate(e, Some(column)))
             }
         }
     }

@@ -22,7 +22,9 @@ use crate::error::{Error, Result};
 use crate::file::machine::{Machine, Step};
 
 /// Rows that are looked at together: the most that one chunk holds.
-pub(crate) const WINDOW_ROWS: u64 = 1 << 16;
+const WINDOW_ROWS: u64 = 1 << 16;
+/// And their size, decoded, where rows are wide; no column of a window may pass 2 GiB.
+const WINDOW_BYTES: u64 = 256 << 20;
 /// Name of the row number column.
 pub const ROW_ID: &str = "_row_id";
 
@@ -130,7 +132,8 @@ pub struct Scan {
     filter: Vec<usize>,
     schema: Option<SchemaRef>,
     filter_schema: Option<SchemaRef>,
-    windows: VecDeque<Range<u64>>,
+    /// Rows that are not yet in a window.
+    rows: VecDeque<Range<u64>>,
     window: Option<Window>,
     ready: VecDeque<RecordBatch>,
     metrics: ScanMetrics,
@@ -148,7 +151,6 @@ impl Scan {
             request.rows.push(0..meta.rows());
         }
         let mut last = 0;
-        let mut windows = VecDeque::new();
         for range in &request.rows {
             if range.start < last || range.end < range.start || range.end > meta.rows() {
                 return Err(Error::invalid(format!(
@@ -159,13 +161,9 @@ impl Scan {
                 )));
             }
             last = range.end;
-            let mut start = range.start;
-            while start < range.end {
-                let end = ((start / WINDOW_ROWS + 1) * WINDOW_ROWS).min(range.end);
-                windows.push_back(start..end);
-                start = end;
-            }
         }
+        let ranges = request.rows.iter();
+        let rows = ranges.filter(|r| !r.is_empty()).cloned().collect();
         Ok(Self {
             fetcher: Fetcher::new(meta),
             request,
@@ -173,7 +171,7 @@ impl Scan {
             filter,
             schema: None,
             filter_schema: None,
-            windows,
+            rows,
             window: None,
             ready: VecDeque::new(),
             metrics: ScanMetrics::default(),
@@ -243,6 +241,45 @@ impl Scan {
             fields.push(Arc::new(Field::new(ROW_ID, DataType::UInt64, false)));
         }
         Ok(Arc::new(Schema::new(Fields::from(fields))))
+    }
+
+    /// The rows of the next window: up to the end of a chunk of most rows, and not more than fit.
+    fn next_rows(&mut self, columns: &[usize]) -> Result<Option<Range<u64>>> {
+        let Some(range) = self.rows.pop_front() else {
+            return Ok(None);
+        };
+        let start = range.start;
+        let boundary = (start / WINDOW_ROWS + 1).saturating_mul(WINDOW_ROWS);
+        let mut end = boundary.min(range.end);
+        let zone_rows = self.fetcher.meta.zone_rows();
+        // Halved at zones, until one is left.
+        while self.decoded_bytes(columns, &(start..end))? > WINDOW_BYTES {
+            let half = (start + (end - start) / 2) / zone_rows * zone_rows;
+            match half > start {
+                true => end = half,
+                false => break,
+            }
+        }
+        if end < range.end {
+            self.rows.push_front(end..range.end);
+        }
+        Ok(Some(start..end))
+    }
+
+    /// About how large some rows of columns are when decoded.
+    fn decoded_bytes(&self, columns: &[usize], rows: &Range<u64>) -> Result<u64> {
+        let mut total = 0u64;
+        for &column in columns {
+            let meta = self.fetcher.meta.column(column)?;
+            for chunk in meta.chunks_of(rows) {
+                let chunk = &meta.chunks[chunk];
+                let held = chunk.rows.end - chunk.rows.start;
+                let wanted = rows.end.min(chunk.rows.end) - rows.start.max(chunk.rows.start);
+                let share = u128::from(chunk.decoded_bytes) * u128::from(wanted);
+                total = total.saturating_add((share / u128::from(held.max(1))) as u64);
+            }
+        }
+        Ok(total)
     }
 
     /// Candidates of a window: its rows without the zones that cannot match.
@@ -390,7 +427,7 @@ impl Machine for Scan {
             }
             let mut window = match self.window.take() {
                 Some(window) => window,
-                None => match self.windows.pop_front() {
+                None => match self.next_rows(&needed)? {
                     Some(rows) => self.open_window(rows),
                     None => return Ok(Step::Done),
                 },

@@ -11,7 +11,8 @@ use crate::encoding::planner::Planner;
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Model, Models, Node, Profile, Registry, Role, Selection,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::file::arrays::decoded_bytes;
 use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{COARSE_PAGE_LOG2, FINE_PAGE_LOG2, INLINE_MAX, checksum_table};
 use crate::file::shape::{self, EncodingTable};
@@ -180,6 +181,15 @@ impl ColumnWriter {
                 Access::PerValue => FINE_PAGE_LOG2,
                 _ => COARSE_PAGE_LOG2,
             };
+            if chunk.decoded_bytes > shape::declared_limit(payload.len() as u64) {
+                return Err(Error::invalid(format!(
+                    "{} rows of {} bytes are too much for one chunk of {} stored bytes",
+                    chunk.node.rows,
+                    chunk.decoded_bytes,
+                    payload.len()
+                ))
+                .in_column(self.spec.field.name()));
+            }
             let segment = self.segment(index, payload, page, sink)?;
             self.block.chunks.push(proto::Chunk {
                 rows: chunk.node.rows as u64,
@@ -298,14 +308,6 @@ impl ColumnWriter {
             .collect();
         Ok(self.block)
     }
-}
-
-/// Size of an array in Arrow's layout, its slice only.
-pub(crate) fn decoded_bytes(array: &ArrayRef) -> u64 {
-    array
-        .to_data()
-        .get_slice_memory_size()
-        .unwrap_or_else(|_| array.get_array_memory_size()) as u64
 }
 
 /// Rows of this column's chunks: a power of two of zones.
