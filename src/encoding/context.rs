@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Scalar};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
 use arrow::datatypes::DataType;
 
 use super::Profile;
+use super::distance::{Distances, Query, Stage};
 use super::model::{Model, Models};
 use super::node::{MAX_ROWS, Node};
 use super::physical;
@@ -136,6 +137,52 @@ impl<'a> DecodeContext<'a> {
         match result.len() == node.rows {
             true => Ok(result),
             false => Err(Error::corrupt("a comparison lost rows")),
+        }
+    }
+
+    /// Bounds of the distances of the selected rows of a node, which holds vectors, from a query.
+    pub fn distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+    ) -> Result<Distances> {
+        match self.code_distances(node, data_type, query, stage, selection)? {
+            Some(distances) => Ok(distances),
+            None => {
+                let vectors = self.decode(node, data_type, selection)?;
+                let vectors = vectors.as_fixed_size_list_opt().ok_or_else(|| {
+                    Error::invalid(format!("a column of type {data_type} holds no vectors"))
+                })?;
+                self.reserve_rows(vectors.len(), 4 * size_of::<f32>())?;
+                Distances::of_decoded(vectors, query)
+            }
+        }
+    }
+
+    /// The same if it can be done without decoding.
+    pub fn code_distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+    ) -> Result<Option<Distances>> {
+        check_rows(node)?;
+        selection
+            .check(node.rows)
+            .map_err(|e| Error::corrupt(e.to_string()))?;
+        let encoding = self.registry.get(&node.encoding)?;
+        let found = encoding.distances(node, data_type, query, stage, selection, self)?;
+        let rows = selection.count(node.rows);
+        match found {
+            Some(found) if found.lower.len() != rows || found.upper.len() != rows => Err(
+                Error::corrupt(format!("{} lost rows of distances", node.encoding)),
+            ),
+            found => Ok(found),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub mod blocks;
 pub mod context;
+pub mod distance;
 pub mod distinct;
 pub mod entropy;
 pub mod gather;
@@ -99,7 +100,7 @@ encodings! {
         map::Map,
     }
     /// Vectors of floats in fewer bits, at a declared loss.
-    vector [float8, levels, rows] {
+    vector [estimates, float8, levels, products, rows] {
         cast::Cast,
         lvq::Lvq,
     }

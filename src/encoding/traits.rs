@@ -33,6 +33,7 @@ use arrow::datatypes::DataType;
 
 use super::Profile;
 use super::context::{DecodeContext, EncodeContext};
+use super::distance::{Distances, Query, Stage};
 use super::node::Node;
 use super::selection::Selection;
 use super::statistics::Statistics;
@@ -214,5 +215,26 @@ pub trait Encoding: Send + Sync + Debug {
     fn reads(&self, node: &Node, selection: &Selection) -> Reads {
         let _ = (node, selection);
         Reads::All
+    }
+
+    /// Bounds of the distances of the selected rows, vectors of 32-bit floats, from a query, without
+    /// decoding them; `None` where that is not possible. See [`distance`](super::distance).
+    fn distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Option<Distances>> {
+        let _ = (node, data_type, query, stage, selection, context);
+        Ok(None)
+    }
+
+    /// The stored bytes that [`Encoding::distances`] needs; those of decoding if it answers `None`.
+    fn distance_reads(&self, node: &Node, stage: Stage, selection: &Selection) -> Reads {
+        let _ = stage;
+        self.reads(node, selection)
     }
 }

@@ -7,6 +7,7 @@ mod compare;
 pub mod layout;
 pub mod local;
 pub mod machine;
+pub mod nearest;
 mod postscript;
 pub mod proto;
 pub mod read;
@@ -21,6 +22,7 @@ pub use compare::Compare;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
+pub use nearest::VectorColumn;
 #[cfg(feature = "query")]
 pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};
 pub use read::{

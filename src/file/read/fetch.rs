@@ -12,8 +12,9 @@ use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
 use arrow::datatypes::DataType;
 
-use super::chunk::{CachedParents, ChunkCache};
+use super::chunk::{CachedParents, ChunkCache, Purpose};
 use super::meta::FileMeta;
+use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{Access, Registry, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::arrays::concat;
@@ -162,6 +163,70 @@ impl Fetcher {
                 concat(&many).map_err(|e| self.meta.locate(e, Some(column)))
             }
         }
+    }
+
+    /// Like [`Fetcher::plan`] before [`Fetcher::distances`].
+    pub fn plan_distances(
+        &self,
+        column: usize,
+        window: &Range<u64>,
+        selection: &Selection,
+        stage: Stage,
+    ) -> Result<Vec<Range<u64>>> {
+        let meta = self.meta.column(column)?;
+        if !meta.parents.is_empty() {
+            return self.plan(&[column], window, selection);
+        }
+        let mut ranges = Vec::new();
+        for chunk in meta.chunks_of(window) {
+            let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
+            let cached = self.cache.get(column, chunk).is_some();
+            if cached || part.count(meta.chunks[chunk].root.rows) == 0 {
+                continue;
+            }
+            let read = match self.whole(column, chunk)? {
+                true => meta.plan(chunk, &Selection::all(), self.registry),
+                false => meta.plan_for(Purpose::Distances(stage), chunk, &part, self.registry),
+            };
+            ranges.extend(read.ranges);
+        }
+        Ok(self.pool.missing(ranges))
+    }
+
+    /// Bounds of the distances of the selected rows of a window of a column of vectors. The bytes must
+    /// be there.
+    pub fn distances(
+        &mut self,
+        column: usize,
+        window: &Range<u64>,
+        selection: &Selection,
+        query: &Query,
+        stage: Stage,
+    ) -> Result<Distances> {
+        let meta = Arc::clone(self.meta.column(column)?);
+        let mut all = Distances::default();
+        for chunk in meta.chunks_of(window) {
+            let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
+            if part.count(meta.chunks[chunk].root.rows) == 0 {
+                continue;
+            }
+            if !meta.parents.is_empty() || self.whole(column, chunk)? {
+                let rows = &meta.chunks[chunk].rows;
+                let vectors = self.read(column, rows, &part)?;
+                let vectors = vectors.as_fixed_size_list_opt().ok_or_else(|| {
+                    let data_type = meta.field.data_type();
+                    Error::invalid(format!("a column of type {data_type} holds no vectors"))
+                })?;
+                all.append(Distances::of_decoded(vectors, query)?);
+                continue;
+            }
+            let store = self.meta.model_store();
+            let found = meta
+                .distances(chunk, &part, query, stage, &self.pool, store)
+                .map_err(|e| self.meta.locate(e, Some(column)))?;
+            all.append(found);
+        }
+        Ok(all)
     }
 
     /// All rows of a chunk, decoded once.
