@@ -12,6 +12,7 @@ pub mod entropy;
 pub mod gather;
 pub mod grid;
 pub mod model;
+pub mod needles;
 pub mod node;
 pub mod physical;
 pub mod planner;
@@ -85,7 +86,7 @@ encodings! {
         lz4::Lz4,
     }
     /// Lines of logs: common text and typed columns.
-    log [chunk, classes, keys, merge, mixed, read, scan, stamp, streams, table, write] {
+    log [chunk, classes, keys, merge, mixed, pass, read, scan, search, stamp, streams, table, values, write] {
         lines::Lines,
         view::LogView,
     }

@@ -1,9 +1,17 @@
-//! From streams to tables whose values are at hand, row by row.
+//! From streams to tables.
+//!
+//! A table of lines may be read *lazily*: then its columns are only passed over, and each is read
+//! when it is asked for. Columns that were coded under contexts need those before them, so a table
+//! that has some is read at once.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 use super::keys::ColumnKeys;
 use super::mixed::{FEWEST_ROWS, Form, Frame, Leaf};
 use super::scan::{NUMBER, TIME, is_kind};
 use super::streams::{STREAMS, Source, unzigzag};
+use super::values::{Integers, Out, Print, Texts, Values, WIDEST, offset, too_long};
 use super::write::{END, ESCAPE, GOES_ON, MAX_DEPTH, SLOT};
 use crate::encoding::DecodeContext;
 use crate::encoding::entropy::symbols::{Decoder, Weights};
@@ -11,11 +19,11 @@ use crate::error::{Error, Result};
 
 /// The streams of a chunk, read in step.
 pub struct TableReader<'a> {
-    meta: Source<'a>,
+    pub(super) meta: Source<'a>,
     skeletons: Source<'a>,
-    codes: Source<'a>,
-    numbers: Source<'a>,
-    text: Source<'a>,
+    pub(super) codes: Source<'a>,
+    pub(super) numbers: Source<'a>,
+    pub(super) text: Source<'a>,
     mixed: Decoder<'a>,
     /// Whether something was coded under contexts.
     has_mixed: bool,
@@ -31,6 +39,9 @@ struct Here<'f> {
     column: usize,
 }
 
+/// The unpacked streams of a chunk, in stored order.
+pub type Unpacked = Arc<[Vec<u8>; STREAMS]>;
+
 /// A table that was read.
 #[derive(Debug)]
 pub struct ReadTable {
@@ -38,14 +49,40 @@ pub struct ReadTable {
     pub skeletons: Vec<ReadSkeleton>,
     /// Skeleton of each unit.
     pub ids: Vec<u32>,
-    /// Values of each column; those that were merged into others have none.
-    pub columns: Vec<Values>,
+    columns: Vec<ReadColumn>,
+    streams: Option<Unpacked>,
+}
+
+/// A column of a table.
+#[derive(Debug)]
+pub struct ReadColumn {
+    /// Kind of its slots.
+    pub kind: u8,
+    /// Rows; columns that were merged into others have none.
+    pub rows: usize,
+    /// How much is left of each stream before it.
+    place: [usize; READ_IN_STEP],
+    values: OnceCell<Values>,
+}
+
+/// Streams that are read in step: all but the coded one.
+const READ_IN_STEP: usize = STREAMS - 1;
+
+/// Bytes after the text of a skeleton.
+const ROOM: usize = 32;
+
+/// What comes before the columns of a table.
+pub(super) struct Head {
+    skeletons: Vec<ReadSkeleton>,
+    ids: Vec<u32>,
+    /// Kind and rows of each column.
+    pub columns: Vec<(u8, usize)>,
 }
 
 /// A skeleton that was read.
 #[derive(Debug, Default)]
 pub struct ReadSkeleton {
-    /// All literals, one after the other.
+    /// All literals, one after the other, and room so that pieces may be copied in whole words.
     pub text: Vec<u8>,
     /// Where each literal ends in the text; one more than slots.
     pub ends: Vec<u32>,
@@ -65,157 +102,25 @@ impl ReadSkeleton {
     }
 }
 
-/// Integers of a column.
-#[derive(Debug)]
-pub enum Integers {
-    /// The same in all rows.
-    Constant(i64),
-    /// Distinct values and the code of each row.
-    Coded(Vec<i64>, Vec<u32>),
-    /// One a row.
-    Each(Vec<i64>),
-}
-
-impl Integers {
-    /// The value of a row.
-    #[inline]
-    pub fn get(&self, row: usize) -> i64 {
-        match self {
-            Self::Constant(value) => *value,
-            Self::Coded(values, codes) => values[codes[row] as usize],
-            Self::Each(values) => values[row],
-        }
+/// Reads the table of lines out of the streams of a chunk; fails if something is left over.
+pub fn read_lines(
+    streams: &Unpacked,
+    lazily: bool,
+    context: &DecodeContext<'_>,
+) -> Result<ReadTable> {
+    let mut reader = TableReader::new(streams, context);
+    let lazily = lazily && !reader.has_mixed;
+    let mut table = reader.table(0, lazily)?;
+    if reader.in_step().iter().any(|s| !s.is_empty()) {
+        return Err(Error::corrupt("log columns are longer than their table"));
     }
-}
-
-/// How an integer is printed.
-#[derive(Debug)]
-pub enum Print {
-    /// Decimal, with a minus if negative.
-    Decimal,
-    /// Decimal, zeros in front up to a width.
-    Padded(usize),
-    /// Decimal, zeros in front up to each row's width.
-    Widths(Vec<u8>),
-    /// Seconds as six digits `hhmmss`.
-    Clock,
-    /// Time of day with so many digits of a fraction, after a comma or a point.
-    Time(u32, bool),
-}
-
-/// Values of a column.
-#[derive(Debug)]
-pub enum Values {
-    /// No row.
-    None,
-    /// Integers and how they print.
-    Integers(Integers, Print),
-    /// Texts: bytes, where each ends, and which text each row has (its own if `None`).
-    Texts(Texts, Option<Vec<u32>>),
-}
-
-/// Texts, one after the other.
-#[derive(Debug, Default)]
-pub struct Texts {
-    /// All bytes.
-    pub bytes: Vec<u8>,
-    /// Where each text starts, and where the last ends.
-    pub offsets: Vec<u32>,
-}
-
-impl Texts {
-    /// Text `i`.
-    #[inline]
-    pub fn get(&self, i: usize) -> &[u8] {
-        &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
-    }
-
-    /// Number of texts.
-    pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Values {
-    /// Appends the text of a row.
-    #[inline]
-    pub fn put(&self, row: usize, out: &mut Vec<u8>) {
-        match self {
-            Self::None => {}
-            Self::Texts(texts, None) => out.extend_from_slice(texts.get(row)),
-            Self::Texts(texts, Some(codes)) => {
-                out.extend_from_slice(texts.get(codes[row] as usize));
-            }
-            Self::Integers(integers, print) => print.put(integers.get(row), row, out),
-        }
-    }
-}
-
-impl Print {
-    /// Appends the text of an integer.
-    #[inline]
-    pub fn put(&self, value: i64, row: usize, out: &mut Vec<u8>) {
-        match self {
-            Self::Decimal => {
-                if value < 0 {
-                    out.push(b'-');
-                }
-                decimal(value.unsigned_abs(), 0, out);
-            }
-            Self::Padded(width) => decimal(value.unsigned_abs(), *width, out),
-            Self::Widths(widths) => decimal(value.unsigned_abs(), usize::from(widths[row]), out),
-            Self::Clock => {
-                let value = value.unsigned_abs();
-                let clock = value / 3600 * 10_000 + value / 60 % 60 * 100 + value % 60;
-                decimal(clock, 6, out);
-            }
-            Self::Time(digits, comma) => {
-                let unit = 10u64.pow(*digits);
-                let value = value.unsigned_abs();
-                let (seconds, fraction) = (value / unit, value % unit);
-                decimal(seconds / 3600, 2, out);
-                out.push(b':');
-                decimal(seconds / 60 % 60, 2, out);
-                out.push(b':');
-                decimal(seconds % 60, 2, out);
-                if *digits > 0 {
-                    out.push(if *comma { b',' } else { b'.' });
-                    decimal(fraction, *digits as usize, out);
-                }
-            }
-        }
-    }
-}
-
-/// Widest number with zeros in front.
-const WIDEST: usize = 20;
-
-/// Appends a number with zeros in front up to a width.
-#[inline]
-fn decimal(mut value: u64, width: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; WIDEST];
-    let mut at = WIDEST;
-    while value >= 10 {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
-    if value > 0 || at == WIDEST {
-        at -= 1;
-        digits[at] = b'0' + value as u8;
-    }
-    at = at.min(WIDEST - width.min(WIDEST));
-    out.extend_from_slice(&digits[at..]);
+    table.streams = Some(Arc::clone(streams));
+    Ok(table)
 }
 
 impl<'a> TableReader<'a> {
     /// A reader of streams in stored order.
-    pub fn new(streams: &'a [Vec<u8>; STREAMS], context: &'a DecodeContext<'a>) -> Self {
+    fn new(streams: &'a [Vec<u8>; STREAMS], context: &'a DecodeContext<'a>) -> Self {
         let [meta, skeletons, codes, numbers, text, mixed] = streams;
         Self {
             meta: Source::new(meta),
@@ -231,23 +136,65 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// Reads the table of lines, and fails if something is left over.
-    pub fn lines(mut self) -> Result<ReadTable> {
-        let table = self.table(0)?;
-        let sources = [
-            self.meta,
-            self.skeletons,
-            self.codes,
-            self.numbers,
-            self.text,
-        ];
-        match sources.iter().all(Source::is_empty) {
-            true => Ok(table),
-            false => Err(Error::corrupt("log columns are longer than their table")),
-        }
+    fn in_step(&mut self) -> [&mut Source<'a>; READ_IN_STEP] {
+        [
+            &mut self.meta,
+            &mut self.skeletons,
+            &mut self.codes,
+            &mut self.numbers,
+            &mut self.text,
+        ]
     }
 
-    fn table(&mut self, depth: usize) -> Result<ReadTable> {
+    fn table(&mut self, depth: usize, lazily: bool) -> Result<ReadTable> {
+        let head = self.head()?;
+        let mut frame = Frame::default();
+        if self.has_mixed {
+            let slots = head.columns.iter();
+            let slots = slots.fold(0u64, |all, (_, rows)| all.saturating_add(*rows as u64));
+            self.context.reserve(slots.saturating_mul(8))?;
+            let of = |skeleton: usize| head.skeletons[skeleton].columns.as_slice();
+            frame = Frame::new(&head.ids, head.columns.len(), of);
+        }
+        let mut columns = Vec::new();
+        for (column, &(kind, rows)) in head.columns.iter().enumerate() {
+            self.context.reserve(size_of::<ReadColumn>() as u64)?;
+            let place = self.place();
+            let values = match (rows, lazily) {
+                (0, _) => OnceCell::from(Values::None),
+                (_, true) => {
+                    self.pass_column(kind, rows, depth)?;
+                    OnceCell::new()
+                }
+                (_, false) => {
+                    let mut here = Here {
+                        frame: &mut frame,
+                        column,
+                    };
+                    OnceCell::from(self.column(kind, rows, depth, &mut here)?)
+                }
+            };
+            columns.push(ReadColumn {
+                kind,
+                rows,
+                place,
+                values,
+            });
+        }
+        Ok(ReadTable {
+            skeletons: head.skeletons,
+            ids: head.ids,
+            columns,
+            streams: None,
+        })
+    }
+
+    /// How much is left of each stream.
+    fn place(&mut self) -> [usize; READ_IN_STEP] {
+        self.in_step().map(|source| source.left())
+    }
+
+    pub(super) fn head(&mut self) -> Result<Head> {
         let count = self.meta.count(1 << 31)?;
         let units = self.meta.count(1 << 31)?;
         let cap = self.meta.count(u32::MAX as usize)? as u32;
@@ -294,30 +241,15 @@ impl<'a> TableReader<'a> {
                 *rows = rows.saturating_add(uses);
             }
         }
-        let mut frame = Frame::default();
-        if self.has_mixed {
-            let slots = rows.iter().fold(0u64, |all, r| all.saturating_add(*r));
-            self.context.reserve(slots.saturating_mul(8))?;
-            let of = |skeleton: usize| skeletons[skeleton].columns.as_slice();
-            frame = Frame::new(&ids, target.len(), of);
+        if rows.iter().any(|&r| r >= 1 << 31) {
+            return Err(Error::corrupt("a log column of too many rows"));
         }
-        let mut columns = Vec::new();
-        for (column, (&rows, &kind)) in rows.iter().zip(keys.kinds()).enumerate() {
-            self.context.reserve(size_of::<Values>() as u64)?;
-            let mut here = Here {
-                frame: &mut frame,
-                column,
-            };
-            columns.push(match rows {
-                0 => Values::None,
-                1..0x8000_0000 => self.column(kind, rows as usize, depth, &mut here)?,
-                _ => return Err(Error::corrupt("a log column of too many rows")),
-            });
-        }
-        Ok(ReadTable {
+        self.context.reserve_rows(rows.len(), 16)?;
+        let columns = keys.kinds().iter().zip(rows);
+        Ok(Head {
             skeletons,
             ids,
-            columns,
+            columns: columns.map(|(&kind, rows)| (kind, rows as usize)).collect(),
         })
     }
 
@@ -350,6 +282,8 @@ impl<'a> TableReader<'a> {
                 break;
             }
         }
+        self.context.reserve(ROOM as u64)?;
+        skeleton.text.resize(skeleton.text.len() + ROOM, 0);
         let slots = skeleton.kinds.iter().enumerate();
         skeleton.columns = keys.of_skeleton(slots.map(|(i, &kind)| (skeleton.literal(i), kind)));
         Ok(skeleton)
@@ -509,7 +443,7 @@ impl<'a> TableReader<'a> {
                 }
             }
             b't' if depth < MAX_DEPTH => {
-                let table = self.table(depth + 1)?;
+                let table = self.table(depth + 1, false)?;
                 texts = table.rebuild(self.context)?;
                 if texts.len() != count {
                     return Err(Error::corrupt("a table of texts has another length"));
@@ -523,9 +457,7 @@ impl<'a> TableReader<'a> {
     fn push(&self, texts: &mut Texts, text: &[u8]) -> Result<()> {
         self.context.reserve(text.len() as u64)?;
         texts.bytes.extend_from_slice(text);
-        texts
-            .offsets
-            .push(u32::try_from(texts.bytes.len()).map_err(|_| too_long())?);
+        texts.offsets.push(offset(texts.bytes.len())?);
         Ok(())
     }
 
@@ -584,56 +516,124 @@ impl<'a> TableReader<'a> {
 }
 
 impl ReadTable {
+    /// Columns, in order of number.
+    pub fn columns(&self) -> &[ReadColumn] {
+        &self.columns
+    }
+
+    /// The parts of the streams of skeletons and of texts that belong to a column: all letters of its
+    /// texts are there, unless they stand for hexadecimal digits.
+    pub fn letters(&self, column: usize) -> [&[u8]; 2] {
+        [1, 4].map(|stream| {
+            let Some(all) = self.streams.as_ref().map(|s| s[stream].as_slice()) else {
+                return &[][..];
+            };
+            let left = |c: &ReadColumn| all.len() - c.place[stream].min(all.len());
+            let end = self.columns.get(column + 1).map_or(all.len(), left);
+            all.get(left(&self.columns[column])..end).unwrap_or_default()
+        })
+    }
+
+    /// The values of a column, read now if they were passed over.
+    pub fn values(&self, column: usize, context: &DecodeContext<'_>) -> Result<&Values> {
+        let of = &self.columns[column];
+        if let Some(values) = of.values.get() {
+            return Ok(values);
+        }
+        let streams = self.streams.as_ref();
+        let streams = streams.ok_or_else(|| Error::corrupt("a log column that was not read"))?;
+        let mut reader = TableReader::new(streams, context);
+        for ((source, stream), &left) in reader
+            .in_step()
+            .into_iter()
+            .zip(streams.iter())
+            .zip(&of.place)
+        {
+            *source = Source::new(&stream[stream.len() - left..]);
+        }
+        let mut here = Here {
+            frame: &mut Frame::default(),
+            column,
+        };
+        let values = reader.column(of.kind, of.rows, 0, &mut here)?;
+        Ok(of.values.get_or_init(|| values))
+    }
+
+    /// Values of the columns that some skeletons use; of all if `None`. Others are as if they had
+    /// no rows.
+    pub fn values_of(
+        &self,
+        skeletons: Option<&[bool]>,
+        context: &DecodeContext<'_>,
+    ) -> Result<Vec<&Values>> {
+        let mut used = vec![skeletons.is_none(); self.columns.len()];
+        for (skeleton, _) in self
+            .skeletons
+            .iter()
+            .zip(skeletons.unwrap_or_default())
+            .filter(|(_, used)| **used)
+        {
+            for &column in &skeleton.columns {
+                used[column as usize] = true;
+            }
+        }
+        let columns = used.into_iter().enumerate();
+        columns
+            .map(|(column, used)| match used {
+                true => self.values(column, context),
+                false => Ok(&Values::None),
+            })
+            .collect()
+    }
+
     /// All units, one after the other.
     pub fn rebuild(&self, context: &DecodeContext<'_>) -> Result<Texts> {
-        let mut texts = Texts::default();
         context.reserve_rows(self.ids.len() + 1, 4)?;
-        texts.offsets.reserve(self.ids.len() + 1);
-        texts.offsets.push(0);
-        let mut at = vec![0usize; self.columns.len()];
+        let mut offsets = Vec::with_capacity(self.ids.len() + 1);
+        offsets.push(0);
+        let columns = self.values_of(None, context)?;
+        let mut at = vec![0usize; columns.len()];
+        let mut out = Out::default();
         let mut charged = 0;
         for &id in &self.ids {
-            let skeleton = &self.skeletons[id as usize];
-            skeleton.put(&self.columns, &mut at, &mut texts.bytes);
-            let len = texts.bytes.len();
+            self.skeletons[id as usize].put(&columns, &mut at, &mut out);
             // What a unit adds is bounded by what was read before, so it may be charged after.
-            context.reserve((len - charged) as u64)?;
-            charged = len;
-            let end = u32::try_from(len).ok().filter(|&e| e <= i32::MAX as u32);
-            texts.offsets.push(end.ok_or_else(too_long)?);
+            context.reserve((out.len() - charged) as u64)?;
+            charged = out.len();
+            offsets.push(offset(out.len())?);
         }
-        Ok(texts)
+        Ok(Texts {
+            bytes: out.finish(),
+            offsets,
+        })
     }
 }
 
 impl ReadSkeleton {
     /// Appends a unit; `at` is the next row of each column.
     #[inline]
-    pub fn put(&self, columns: &[Values], at: &mut [usize], out: &mut Vec<u8>) {
+    pub fn put(&self, columns: &[&Values], at: &mut [usize], out: &mut Out) {
         let mut start = 0;
         for (&column, &end) in self.columns.iter().zip(&self.ends) {
-            out.extend_from_slice(&self.text[start..end as usize]);
+            out.put(&self.text, start, end as usize);
             start = end as usize;
             let column = column as usize;
             columns[column].put(at[column], out);
             at[column] += 1;
         }
-        out.extend_from_slice(&self.text[start..]);
+        let end = self.ends.last().map_or(start, |&e| e as usize);
+        out.put(&self.text, start, end);
     }
 
-    /// Passes over a unit.
+    /// Passes over so many units.
     #[inline]
-    pub fn skip(&self, at: &mut [usize]) {
+    pub fn skip(&self, count: usize, at: &mut [usize]) {
         for &column in &self.columns {
-            at[column as usize] += 1;
+            at[column as usize] += count;
         }
     }
 }
 
-fn too_long() -> Error {
-    Error::corrupt("more than 2 GiB of text in one chunk")
-}
-
-fn unknown(form: u8) -> Error {
+pub(super) fn unknown(form: u8) -> Error {
     Error::corrupt(format!("a log column of form {form}"))
 }

@@ -89,6 +89,20 @@ impl<'a> Source<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes were not read yet.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Passes over so many line feeds and what is before them.
+    pub fn pass_lines(&mut self, count: usize) -> Result<()> {
+        if count > 0 {
+            let last = memchr::memchr_iter(b'\n', self.rest).nth(count - 1);
+            self.take(last.ok_or_else(short)? + 1)?;
+        }
+        Ok(())
+    }
+
     /// The next bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(count).ok_or_else(short)?;

@@ -129,17 +129,28 @@ impl ColumnMeta {
     }
 
     /// A chunk's tree with the bytes that were read.
-    fn filled_chunk(&self, chunk: usize, read: &ChunkRead, pool: &Pool) -> Result<Node> {
+    pub(crate) fn filled_chunk(&self, chunk: usize, read: &ChunkRead, pool: &Pool) -> Result<Node> {
         let meta = &self.chunks[chunk];
         let segment = &self.segments[meta.segment];
         let parts = segment.verified(&read.data, &|range| pool.fetch(range))?;
         filled(&meta.root, &meta.offsets, &parts)
     }
 
-    /// A whole chunk's tree, its bytes out of the pool.
-    pub(crate) fn whole_chunk(&self, chunk: usize, pool: &Pool) -> Result<Node> {
-        let read = self.plan(chunk, &Selection::all(), Registry::standard());
-        self.filled_chunk(chunk, &read, pool)
+    /// Plans the read of some buffers of a chunk's root.
+    pub(crate) fn plan_buffers(&self, chunk: usize, buffers: &[usize]) -> ChunkRead {
+        let chunk = &self.chunks[chunk];
+        let segment = &self.segments[chunk.segment];
+        let places = chunk.offsets.iter().zip(&chunk.root.buffers).enumerate();
+        let wanted: Vec<Range<u64>> = places
+            .filter(|(i, _)| buffers.contains(i))
+            .map(|(_, (start, buffer))| *start..start + buffer.len())
+            .collect();
+        let data = segment.plan(&wanted);
+        ChunkRead {
+            ranges: segment.file_ranges(&data),
+            data,
+            models: Vec::new(),
+        }
     }
 
     /// Fetches the models of a tree that live outside the file.
