@@ -10,10 +10,12 @@ use arrow::array::{Array, BinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use super::classes;
-use super::read::{ReadSkeleton, ReadTable, read_lines};
+use super::read::read_lines;
+use super::skeletons::Skeletons;
+use super::stored::ReadTable;
 use super::streams::{STREAMS, Source, put};
 use super::table::{Span, Table};
-use super::values::{Out, Texts, offset};
+use super::values::{Lines, Out, Texts, offset};
 use super::write::TableWriter;
 use crate::encoding::{DecodeContext, EncodeContext, NoParents, Node, Profile};
 use crate::error::{Error, Result};
@@ -173,14 +175,9 @@ fn gives(node: &Node, text: &[u8], array: &BinaryArray, context: &EncodeContext<
     let budget = (text.len() + 4 * array.len()) as u64 * ROOM_FACTOR + ROOM;
     let check = DecodeContext::new(context.registry, context.models, &NoParents, budget);
     decode(node, None, &check).is_ok_and(|again| {
-        let lengths = |array: &BinaryArray| -> Vec<i32> {
-            array
-                .value_offsets()
-                .windows(2)
-                .map(|w| w[1] - w[0])
-                .collect()
-        };
-        again.value_data() == text && lengths(&again) == lengths(array)
+        let (first, offsets) = (array.value_offsets()[0], array.value_offsets().iter());
+        let same = again.value_offsets().iter().eq(offsets.map(|o| o - first).collect::<Vec<_>>().iter());
+        again.value_data() == text && same
     })
 }
 
@@ -283,16 +280,17 @@ impl Chunk {
         )?))
     }
 
-    /// The selected rows (all if `None`), rebuilt. Memory of texts that are no longer needed may be
+    /// The selected rows (all if `None`), rebuilt. Memory of lines that are no longer needed may be
     /// handed in.
     pub fn rows(
         &self,
         wanted: Option<&[bool]>,
-        memory: Vec<u8>,
+        memory: Out,
         context: &DecodeContext<'_>,
-    ) -> Result<Texts> {
+    ) -> Result<Lines> {
         let keeps = |row: usize| wanted.is_none_or(|w| w.get(row).copied().unwrap_or(false));
-        let mut out = Out::reusing(memory);
+        let mut out = memory;
+        out.clear();
         let mut offsets = vec![0];
         let mut charged = 0;
         let mut close = |len: usize| -> Result<()> {
@@ -311,12 +309,15 @@ impl Chunk {
             }
             Self::Parsed(table) => {
                 let used = wanted.map(|_| table.skeletons_of(&keeps));
-                let columns = table.values_of(used.as_deref(), context)?;
+                let columns = table.shown(used.as_deref(), context)?;
+                if wanted.is_none() {
+                    out.expect(table.expected(&columns, |_| true));
+                }
                 let mut at = vec![0; columns.len()];
                 let mut passed = Passed::new(table.skeletons.len());
                 let mut row = 0;
                 for &id in &table.ids {
-                    let skeleton = &table.skeletons[id as usize];
+                    let skeleton = table.skeletons.get(id as usize);
                     let kept = keeps(row);
                     match kept {
                         true => {
@@ -334,10 +335,7 @@ impl Chunk {
                 }
             }
         }
-        Ok(Texts {
-            bytes: out.finish(),
-            offsets,
-        })
+        Ok(Lines { out, offsets })
     }
 }
 
@@ -368,10 +366,10 @@ impl Passed {
 
     /// Counts columns up by what was passed over.
     #[inline]
-    pub fn settle(&mut self, skeletons: &[ReadSkeleton], at: &mut [usize]) {
+    pub fn settle(&mut self, skeletons: &Skeletons, at: &mut [usize]) {
         for id in self.skeletons.drain(..) {
             let count = std::mem::take(&mut self.counts[id as usize]);
-            skeletons[id as usize].skip(count as usize, at);
+            skeletons.get(id as usize).skip(count as usize, at);
         }
     }
 }
@@ -379,7 +377,7 @@ impl Passed {
 impl ReadTable {
     /// Number of rows, if the last one ends.
     fn rows(&self) -> Option<usize> {
-        let goes_on = |id: &u32| self.skeletons[*id as usize].goes_on;
+        let goes_on = |id: &u32| self.skeletons.goes_on(*id as usize);
         match self.ids.last().is_some_and(goes_on) {
             true => None,
             false => Some(self.ids.iter().filter(|id| !goes_on(id)).count()),
@@ -392,7 +390,7 @@ impl ReadTable {
         let mut row = 0;
         for &id in &self.ids {
             used[id as usize] |= keeps(row);
-            row += usize::from(!self.skeletons[id as usize].goes_on);
+            row += usize::from(!self.skeletons.goes_on(id as usize));
         }
         used
     }
@@ -482,14 +480,17 @@ pub fn decode(
     wanted: Option<&[bool]>,
     context: &DecodeContext<'_>,
 ) -> Result<BinaryArray> {
-    let texts = match (Chunk::open(node, wanted.is_some(), context)?, wanted) {
-        (Chunk::Plain(texts), None) => texts,
-        (chunk, wanted) => chunk.rows(wanted, Vec::new(), context)?,
+    let (bytes, offsets) = match (Chunk::open(node, wanted.is_some(), context)?, wanted) {
+        (Chunk::Plain(texts), None) => (texts.bytes, texts.offsets),
+        (chunk, wanted) => {
+            let lines = chunk.rows(wanted, Out::default(), context)?;
+            (lines.out.finish(), lines.offsets)
+        }
     };
-    let offsets: Vec<i32> = texts.offsets.iter().map(|&o| o as i32).collect();
+    let offsets: Vec<i32> = offsets.iter().map(|&o| o as i32).collect();
     Ok(BinaryArray::try_new(
         OffsetBuffer::new(ScalarBuffer::from(offsets)),
-        Buffer::from_vec(texts.bytes),
+        Buffer::from_vec(bytes),
         None,
     )?)
 }

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use super::keys::ColumnKeys;
 use super::mixed::{FEWEST_ROWS, Form, Frame, Leaf};
 use super::scan::{NUMBER, TIME, is_kind};
-use super::streams::{STREAMS, Source, unzigzag};
-use super::values::{Integers, Out, Print, Texts, Values, WIDEST, offset, too_long};
-use super::write::{END, ESCAPE, GOES_ON, MAX_DEPTH, SLOT};
+use super::skeletons::Skeletons;
+use super::stored::{READ_IN_STEP, ReadColumn, ReadTable, Unpacked};
+use super::streams::{Source, unzigzag};
+use super::values::{Entries, Integers, Print, Texts, Values, WIDEST, offset, too_long};
+use super::write::{ESCAPE, GOES_ON, MAX_DEPTH, SLOT};
 use crate::encoding::DecodeContext;
 use crate::encoding::entropy::symbols::{Decoder, Weights};
 use crate::error::{Error, Result};
@@ -28,78 +30,26 @@ pub struct TableReader<'a> {
     /// Whether something was coded under contexts.
     has_mixed: bool,
     weights: Weights,
+    /// Whether columns are only passed over.
+    lazily: bool,
+    streams: &'a Unpacked,
     /// The most that was charged for what is needed for one column at a time.
     peak: u64,
     context: &'a DecodeContext<'a>,
 }
 
 /// A column that is being read, and what may be its contexts.
-struct Here<'f> {
-    frame: &'f mut Frame,
-    column: usize,
+pub(super) struct Here<'f> {
+    pub frame: &'f mut Frame,
+    pub column: usize,
 }
-
-/// The unpacked streams of a chunk, in stored order.
-pub type Unpacked = Arc<[Vec<u8>; STREAMS]>;
-
-/// A table that was read.
-#[derive(Debug)]
-pub struct ReadTable {
-    /// Text that units have in common.
-    pub skeletons: Vec<ReadSkeleton>,
-    /// Skeleton of each unit.
-    pub ids: Vec<u32>,
-    columns: Vec<ReadColumn>,
-    streams: Option<Unpacked>,
-}
-
-/// A column of a table.
-#[derive(Debug)]
-pub struct ReadColumn {
-    /// Kind of its slots.
-    pub kind: u8,
-    /// Rows; columns that were merged into others have none.
-    pub rows: usize,
-    /// How much is left of each stream before it.
-    place: [usize; READ_IN_STEP],
-    values: OnceCell<Values>,
-}
-
-/// Streams that are read in step: all but the coded one.
-const READ_IN_STEP: usize = STREAMS - 1;
-
-/// Bytes after the text of a skeleton.
-const ROOM: usize = 32;
 
 /// What comes before the columns of a table.
 pub(super) struct Head {
-    skeletons: Vec<ReadSkeleton>,
+    skeletons: Skeletons,
     ids: Vec<u32>,
     /// Kind and rows of each column.
     pub columns: Vec<(u8, usize)>,
-}
-
-/// A skeleton that was read.
-#[derive(Debug, Default)]
-pub struct ReadSkeleton {
-    /// All literals, one after the other, and room so that pieces may be copied in whole words.
-    pub text: Vec<u8>,
-    /// Where each literal ends in the text; one more than slots.
-    pub ends: Vec<u32>,
-    /// Column of each slot.
-    pub columns: Vec<u32>,
-    /// Kind of each slot.
-    pub kinds: Vec<u8>,
-    /// Whether the row goes on in the next unit.
-    pub goes_on: bool,
-}
-
-impl ReadSkeleton {
-    /// Literal `i`.
-    pub fn literal(&self, i: usize) -> &[u8] {
-        let start = i.checked_sub(1).map_or(0, |i| self.ends[i] as usize);
-        &self.text[start..self.ends[i] as usize]
-    }
 }
 
 /// Reads the table of lines out of the streams of a chunk; fails if something is left over.
@@ -109,20 +59,21 @@ pub fn read_lines(
     context: &DecodeContext<'_>,
 ) -> Result<ReadTable> {
     let mut reader = TableReader::new(streams, context);
-    let lazily = lazily && !reader.has_mixed;
-    let mut table = reader.table(0, lazily)?;
+    reader.lazily = lazily && !reader.has_mixed;
+    let table = reader.table(0)?;
     if reader.in_step().iter().any(|s| !s.is_empty()) {
         return Err(Error::corrupt("log columns are longer than their table"));
     }
-    table.streams = Some(Arc::clone(streams));
     Ok(table)
 }
 
 impl<'a> TableReader<'a> {
     /// A reader of streams in stored order.
-    fn new(streams: &'a [Vec<u8>; STREAMS], context: &'a DecodeContext<'a>) -> Self {
-        let [meta, skeletons, codes, numbers, text, mixed] = streams;
+    fn new(streams: &'a Unpacked, context: &'a DecodeContext<'a>) -> Self {
+        let [meta, skeletons, codes, numbers, text, mixed] = &**streams;
         Self {
+            streams,
+            lazily: false,
             meta: Source::new(meta),
             skeletons: Source::new(skeletons),
             codes: Source::new(codes),
@@ -136,6 +87,21 @@ impl<'a> TableReader<'a> {
         }
     }
 
+    /// A reader that stands where so much is left of each stream.
+    pub(super) fn at(
+        streams: &'a Unpacked,
+        place: &[usize; READ_IN_STEP],
+        context: &'a DecodeContext<'a>,
+    ) -> Self {
+        let mut reader = Self::new(streams, context);
+        reader.lazily = true;
+        let sources = reader.in_step().into_iter().zip(streams.iter());
+        for ((source, stream), &left) in sources.zip(place) {
+            *source = Source::new(&stream[stream.len() - left..]);
+        }
+        reader
+    }
+
     fn in_step(&mut self) -> [&mut Source<'a>; READ_IN_STEP] {
         [
             &mut self.meta,
@@ -146,21 +112,21 @@ impl<'a> TableReader<'a> {
         ]
     }
 
-    fn table(&mut self, depth: usize, lazily: bool) -> Result<ReadTable> {
+    fn table(&mut self, depth: usize) -> Result<ReadTable> {
         let head = self.head()?;
         let mut frame = Frame::default();
         if self.has_mixed {
             let slots = head.columns.iter();
             let slots = slots.fold(0u64, |all, (_, rows)| all.saturating_add(*rows as u64));
             self.context.reserve(slots.saturating_mul(8))?;
-            let of = |skeleton: usize| head.skeletons[skeleton].columns.as_slice();
+            let of = |skeleton: usize| head.skeletons.get(skeleton).columns;
             frame = Frame::new(&head.ids, head.columns.len(), of);
         }
         let mut columns = Vec::new();
         for (column, &(kind, rows)) in head.columns.iter().enumerate() {
             self.context.reserve(size_of::<ReadColumn>() as u64)?;
             let place = self.place();
-            let values = match (rows, lazily) {
+            let values = match (rows, self.lazily) {
                 (0, _) => OnceCell::from(Values::None),
                 (_, true) => {
                     self.pass_column(kind, rows, depth)?;
@@ -185,7 +151,9 @@ impl<'a> TableReader<'a> {
             skeletons: head.skeletons,
             ids: head.ids,
             columns,
-            streams: None,
+            depth,
+            streams: Arc::clone(self.streams),
+            end: self.place(),
         })
     }
 
@@ -210,10 +178,10 @@ impl<'a> TableReader<'a> {
             merged.push((from, into));
         }
         let mut keys = ColumnKeys::new(cap);
-        let mut skeletons = Vec::new();
+        let mut skeletons = Skeletons::default();
         for _ in 0..count {
-            self.context.reserve(size_of::<ReadSkeleton>() as u64)?;
-            skeletons.push(self.skeleton(&mut keys)?);
+            self.context.reserve(32)?;
+            self.skeleton(&mut skeletons, &mut keys)?;
         }
         let mut target: Vec<u32> = (0..keys.kinds().len() as u32).collect();
         for (from, into) in merged {
@@ -224,11 +192,7 @@ impl<'a> TableReader<'a> {
             }
             target[from] = target[into];
         }
-        for skeleton in &mut skeletons {
-            for column in &mut skeleton.columns {
-                *column = target[*column as usize];
-            }
-        }
+        skeletons.replace_columns(&target);
         let ids = self.unit_codes(units, count)?;
         let mut uses = vec![0u64; count];
         for &id in &ids {
@@ -236,7 +200,7 @@ impl<'a> TableReader<'a> {
         }
         let mut rows = vec![0u64; target.len()];
         for (skeleton, uses) in skeletons.iter().zip(uses) {
-            for &column in &skeleton.columns {
+            for &column in skeleton.columns {
                 let rows = &mut rows[column as usize];
                 *rows = rows.saturating_add(uses);
             }
@@ -253,17 +217,13 @@ impl<'a> TableReader<'a> {
         })
     }
 
-    fn skeleton(&mut self, keys: &mut ColumnKeys) -> Result<ReadSkeleton> {
-        let mut skeleton = ReadSkeleton::default();
-        loop {
-            let (text, mark) = self.skeletons.until(&[SLOT, END, GOES_ON, ESCAPE])?;
+    fn skeleton(&mut self, skeletons: &mut Skeletons, keys: &mut ColumnKeys) -> Result<()> {
+        let goes_on = loop {
+            let (text, mark) = self.skeletons.until_mark()?;
             self.context.reserve(text.len() as u64 + 1)?;
-            skeleton.text.extend_from_slice(text);
+            skeletons.add_text(text);
             match mark {
-                ESCAPE => {
-                    skeleton.text.push(self.skeletons.byte()?);
-                    continue;
-                }
+                ESCAPE => skeletons.add_text(&[self.skeletons.byte()?]),
                 SLOT => {
                     let kind = self.skeletons.byte()?;
                     if !is_kind(kind) {
@@ -271,25 +231,19 @@ impl<'a> TableReader<'a> {
                     }
                     // Its place here, and in the table of keys.
                     self.context.reserve(64)?;
-                    skeleton.kinds.push(kind);
+                    skeletons.end_literal(Some(kind))?;
                 }
-                _ => skeleton.goes_on = mark == GOES_ON,
+                _ => {
+                    skeletons.end_literal(None)?;
+                    break mark == GOES_ON;
+                }
             }
-            let end = u32::try_from(skeleton.text.len())
-                .map_err(|_| Error::corrupt("a skeleton of more than 4 GiB"))?;
-            skeleton.ends.push(end);
-            if mark != SLOT {
-                break;
-            }
-        }
-        self.context.reserve(ROOM as u64)?;
-        skeleton.text.resize(skeleton.text.len() + ROOM, 0);
-        let slots = skeleton.kinds.iter().enumerate();
-        skeleton.columns = keys.of_skeleton(slots.map(|(i, &kind)| (skeleton.literal(i), kind)));
-        Ok(skeleton)
+        };
+        skeletons.end(goes_on, |slots| keys.of_skeleton(slots));
+        Ok(())
     }
 
-    fn column(
+    pub(super) fn column(
         &mut self,
         kind: u8,
         rows: usize,
@@ -401,13 +355,24 @@ impl<'a> TableReader<'a> {
         leaf.read_codes(coder, weights, below, recency, self.context)
     }
 
-    fn values(&mut self, count: usize, depth: usize) -> Result<Texts> {
+    fn values(&mut self, count: usize, depth: usize) -> Result<Entries> {
         let form = self.meta.byte()?;
-        let mut texts = Texts::default();
-        if form != b't' {
-            self.context.reserve_rows(count + 1, 4)?;
-            texts.offsets = vec![0];
+        if form == b't' && depth < MAX_DEPTH {
+            let table = self.table(depth + 1)?;
+            if table.ids.len() != count {
+                return Err(Error::corrupt("a table of texts has another length"));
+            }
+            let entries = Entries::of_table(table);
+            if !self.lazily {
+                entries.texts(self.context)?;
+            }
+            return Ok(entries);
         }
+        self.context.reserve_rows(count + 1, 4)?;
+        let mut texts = Texts {
+            bytes: Vec::new(),
+            offsets: vec![0],
+        };
         match form {
             b'h' | b'H' => {
                 let len = self.meta.count(1 << 30)?;
@@ -431,7 +396,7 @@ impl<'a> TableReader<'a> {
             }
             b'x' => {
                 for _ in 0..count {
-                    let (text, _) = self.text.until(b"\n")?;
+                    let text = self.text.line()?;
                     self.push(&mut texts, text)?;
                 }
             }
@@ -442,16 +407,9 @@ impl<'a> TableReader<'a> {
                     self.push(&mut texts, text)?;
                 }
             }
-            b't' if depth < MAX_DEPTH => {
-                let table = self.table(depth + 1, false)?;
-                texts = table.rebuild(self.context)?;
-                if texts.len() != count {
-                    return Err(Error::corrupt("a table of texts has another length"));
-                }
-            }
             other => return Err(unknown(other)),
         }
-        Ok(texts)
+        Ok(Entries::of_texts(texts))
     }
 
     fn push(&self, texts: &mut Texts, text: &[u8]) -> Result<()> {
@@ -512,125 +470,6 @@ impl<'a> TableReader<'a> {
             }
             other => return Err(unknown(other)),
         })
-    }
-}
-
-impl ReadTable {
-    /// Columns, in order of number.
-    pub fn columns(&self) -> &[ReadColumn] {
-        &self.columns
-    }
-
-    /// The parts of the streams of skeletons and of texts that belong to a column: all letters of its
-    /// texts are there, unless they stand for hexadecimal digits.
-    pub fn letters(&self, column: usize) -> [&[u8]; 2] {
-        [1, 4].map(|stream| {
-            let Some(all) = self.streams.as_ref().map(|s| s[stream].as_slice()) else {
-                return &[][..];
-            };
-            let left = |c: &ReadColumn| all.len() - c.place[stream].min(all.len());
-            let end = self.columns.get(column + 1).map_or(all.len(), left);
-            all.get(left(&self.columns[column])..end).unwrap_or_default()
-        })
-    }
-
-    /// The values of a column, read now if they were passed over.
-    pub fn values(&self, column: usize, context: &DecodeContext<'_>) -> Result<&Values> {
-        let of = &self.columns[column];
-        if let Some(values) = of.values.get() {
-            return Ok(values);
-        }
-        let streams = self.streams.as_ref();
-        let streams = streams.ok_or_else(|| Error::corrupt("a log column that was not read"))?;
-        let mut reader = TableReader::new(streams, context);
-        for ((source, stream), &left) in reader
-            .in_step()
-            .into_iter()
-            .zip(streams.iter())
-            .zip(&of.place)
-        {
-            *source = Source::new(&stream[stream.len() - left..]);
-        }
-        let mut here = Here {
-            frame: &mut Frame::default(),
-            column,
-        };
-        let values = reader.column(of.kind, of.rows, 0, &mut here)?;
-        Ok(of.values.get_or_init(|| values))
-    }
-
-    /// Values of the columns that some skeletons use; of all if `None`. Others are as if they had
-    /// no rows.
-    pub fn values_of(
-        &self,
-        skeletons: Option<&[bool]>,
-        context: &DecodeContext<'_>,
-    ) -> Result<Vec<&Values>> {
-        let mut used = vec![skeletons.is_none(); self.columns.len()];
-        for (skeleton, _) in self
-            .skeletons
-            .iter()
-            .zip(skeletons.unwrap_or_default())
-            .filter(|(_, used)| **used)
-        {
-            for &column in &skeleton.columns {
-                used[column as usize] = true;
-            }
-        }
-        let columns = used.into_iter().enumerate();
-        columns
-            .map(|(column, used)| match used {
-                true => self.values(column, context),
-                false => Ok(&Values::None),
-            })
-            .collect()
-    }
-
-    /// All units, one after the other.
-    pub fn rebuild(&self, context: &DecodeContext<'_>) -> Result<Texts> {
-        context.reserve_rows(self.ids.len() + 1, 4)?;
-        let mut offsets = Vec::with_capacity(self.ids.len() + 1);
-        offsets.push(0);
-        let columns = self.values_of(None, context)?;
-        let mut at = vec![0usize; columns.len()];
-        let mut out = Out::default();
-        let mut charged = 0;
-        for &id in &self.ids {
-            self.skeletons[id as usize].put(&columns, &mut at, &mut out);
-            // What a unit adds is bounded by what was read before, so it may be charged after.
-            context.reserve((out.len() - charged) as u64)?;
-            charged = out.len();
-            offsets.push(offset(out.len())?);
-        }
-        Ok(Texts {
-            bytes: out.finish(),
-            offsets,
-        })
-    }
-}
-
-impl ReadSkeleton {
-    /// Appends a unit; `at` is the next row of each column.
-    #[inline]
-    pub fn put(&self, columns: &[&Values], at: &mut [usize], out: &mut Out) {
-        let mut start = 0;
-        for (&column, &end) in self.columns.iter().zip(&self.ends) {
-            out.put(&self.text, start, end as usize);
-            start = end as usize;
-            let column = column as usize;
-            columns[column].put(at[column], out);
-            at[column] += 1;
-        }
-        let end = self.ends.last().map_or(start, |&e| e as usize);
-        out.put(&self.text, start, end);
-    }
-
-    /// Passes over so many units.
-    #[inline]
-    pub fn skip(&self, count: usize, at: &mut [usize]) {
-        for &column in &self.columns {
-            at[column as usize] += count;
-        }
     }
 }
 

@@ -110,12 +110,22 @@ impl<'a> Source<'a> {
         Ok(head)
     }
 
-    /// The bytes up to the next one of these, and that one.
-    pub fn until(&mut self, stops: &[u8]) -> Result<(&'a [u8], u8)> {
-        let at = self.rest.iter().position(|b| stops.contains(b));
+    /// The bytes up to the next mark of skeletons (1 to 4), and that one.
+    #[inline]
+    pub fn until_mark(&mut self) -> Result<(&'a [u8], u8)> {
+        let at = self.rest.iter().position(|b| b.wrapping_sub(1) < 4);
         let at = at.ok_or_else(short)?;
         let text = self.take(at)?;
         Ok((text, self.byte()?))
+    }
+
+    /// The bytes up to the next line feed, which is passed over.
+    #[inline]
+    pub fn line(&mut self) -> Result<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.rest).ok_or_else(short)?;
+        let text = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Ok(text)
     }
 
     /// One byte.

@@ -1,5 +1,9 @@
 //! Values of a column that were read, and how they print.
 
+use std::cell::OnceCell;
+
+use super::stored::ReadTable;
+use crate::encoding::DecodeContext;
 use crate::error::{Error, Result};
 
 /// Integers of a column.
@@ -47,8 +51,102 @@ pub enum Values {
     None,
     /// Integers and how they print.
     Integers(Integers, Print),
-    /// Texts: bytes, where each ends, and which text each row has (its own if `None`).
-    Texts(Texts, Option<Vec<u32>>),
+    /// Texts, and which of them each row has (its own if `None`).
+    Texts(Entries, Option<Vec<u32>>),
+}
+
+/// Texts of a column: at hand, or in a table of their own.
+#[derive(Debug)]
+pub struct Entries {
+    texts: OnceCell<Texts>,
+    table: Option<Box<ReadTable>>,
+}
+
+impl Entries {
+    /// Texts that are at hand.
+    pub fn of_texts(texts: Texts) -> Self {
+        Self {
+            texts: OnceCell::from(texts),
+            table: None,
+        }
+    }
+
+    /// Texts that are the units of a table.
+    pub fn of_table(table: ReadTable) -> Self {
+        Self {
+            texts: OnceCell::new(),
+            table: Some(Box::new(table)),
+        }
+    }
+
+    /// Their table, while they were not put together.
+    pub fn table(&self) -> Option<&ReadTable> {
+        match self.texts.get() {
+            Some(_) => None,
+            None => self.table.as_deref(),
+        }
+    }
+
+    /// The texts, put together now if they were not.
+    pub fn texts(&self, context: &DecodeContext<'_>) -> Result<&Texts> {
+        if let Some(texts) = self.texts.get() {
+            return Ok(texts);
+        }
+        let texts = match &self.table {
+            Some(table) => table.rebuild(context)?,
+            None => Texts::default(),
+        };
+        Ok(self.texts.get_or_init(|| texts))
+    }
+}
+
+/// Lines that were put together.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// Their bytes.
+    pub out: Out,
+    /// Where each line starts, and where the last ends.
+    pub offsets: Vec<u32>,
+}
+
+impl Lines {
+    /// Line `i`.
+    #[inline]
+    pub fn get(&self, i: usize) -> &[u8] {
+        &self.out.as_slice()[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+    }
+
+    /// Number of lines.
+    pub fn len(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Values of a column that are at hand.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// No row.
+    None,
+    /// Integers and how they print.
+    Integers(&'a Integers, &'a Print),
+    /// Texts, and which of them each row has.
+    Texts(&'a Texts, Option<&'a [u32]>),
+}
+
+impl Values {
+    /// The values, texts put together.
+    pub fn shown(&self, context: &DecodeContext<'_>) -> Result<Shown<'_>> {
+        Ok(match self {
+            Self::None => Shown::None,
+            Self::Integers(integers, print) => Shown::Integers(integers, print),
+            Self::Texts(entries, codes) => Shown::Texts(entries.texts(context)?, codes.as_deref()),
+        })
+    }
 }
 
 /// Texts, one after the other.
@@ -95,13 +193,18 @@ pub struct Out {
 /// Bytes that are copied for a piece that is not longer.
 const COPIED: usize = 32;
 /// Fewest bytes by which the text grows.
-const GROWTH: usize = 64 << 10;
+const GROWTH: usize = 1 << 10;
+/// Most bytes for which room is made before they come.
+const MOST_EXPECTED: usize = 24 << 20;
 
 impl Out {
-    /// Goes on with the memory of a text that is no longer needed.
-    pub fn reusing(mut bytes: Vec<u8>) -> Self {
-        bytes.resize(bytes.capacity(), 0);
-        Self { bytes, len: 0 }
+    /// Makes sure that there is room for so many bytes, if they are not too many to be believed.
+    pub fn expect(&mut self, bytes: usize) {
+        let bytes = bytes.min(MOST_EXPECTED);
+        if self.len == 0 && self.bytes.len() < bytes {
+            // Fresh memory of zeros takes no time before it is used.
+            self.bytes = vec![0; bytes];
+        }
     }
 
     /// Bytes so far.
@@ -153,6 +256,13 @@ impl Out {
     /// Appends a number with zeros in front up to a width.
     #[inline]
     fn decimal(&mut self, mut value: u64, width: usize) {
+        if value < 10 && width < 2 {
+            return self.byte(b'0' + value as u8);
+        }
+        if value < 100 && width < 3 {
+            let pair = 2 * value as usize;
+            return self.put(&PAIRS, pair, pair + 2);
+        }
         let mut digits = [b'0'; COPIED + WIDEST];
         let mut at = WIDEST;
         while value >= 100 {
@@ -191,11 +301,11 @@ impl Out {
     }
 }
 
-/// `00` to `99`.
-static PAIRS: [u8; 200] = pairs();
+/// `00` to `99`, and room so that pairs may be copied as all pieces are.
+static PAIRS: [u8; 200 + COPIED] = pairs();
 
-const fn pairs() -> [u8; 200] {
-    let mut pairs = [0; 200];
+const fn pairs() -> [u8; 200 + COPIED] {
+    let mut pairs = [0; 200 + COPIED];
     let mut i = 0;
     while i < 100 {
         pairs[2 * i] = b'0' + (i / 10) as u8;
@@ -205,7 +315,16 @@ const fn pairs() -> [u8; 200] {
     pairs
 }
 
-impl Values {
+impl Shown<'_> {
+    /// About how many bytes a row takes.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Integers(..) => 8,
+            Self::Texts(texts, _) => texts.bytes.len() / texts.len().max(1) + 1,
+        }
+    }
+
     /// Appends the text of a row.
     #[inline]
     pub fn put(&self, row: usize, out: &mut Out) {
@@ -294,7 +413,8 @@ mod tests {
     #[test]
     fn pieces_of_any_length_follow_each_other() {
         let text: Vec<u8> = (0..=255).cycle().take(200_000).collect();
-        let mut out = Out::reusing(vec![1; 100]);
+        let mut out = Out::default();
+        out.expect(100);
         let mut expected = Vec::new();
         let mut start = 0;
         for len in [0, 1, 31, 32, 33, 90_000, 5, 64, 0, 1000].into_iter().cycle().take(24) {

@@ -25,7 +25,8 @@ use arrow::datatypes::{DataType, Int64Type};
 
 use super::stamp;
 use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Encoding, Model, Node, Reads, Selection,
+    Access, Candidates, DecodeContext, EncodeContext, Encoding, Model, Needles, Node, Reads,
+    Selection,
 };
 use crate::error::{Error, Result};
 
@@ -385,6 +386,26 @@ impl Encoding for LogView {
             true => selection.take(&array),
             false => Err(Error::corrupt(format!("a log view typed {data_type}"))),
         }
+    }
+
+    fn candidates(
+        &self,
+        node: &Node,
+        needles: &Needles,
+        context: &DecodeContext<'_>,
+    ) -> Result<Candidates> {
+        // What stands for bytes that are not text is not in them.
+        let odd = |text: &Vec<u8>| std::str::from_utf8(text).is_ok_and(|t| t.contains('\u{fffd}'));
+        let view = context.model(node)?.parsed(KIND, View::parse)?;
+        Ok(match *view == View::Line && !needles.texts.iter().any(odd) {
+            true => Candidates::Parent(0),
+            false => Candidates::Unknown,
+        })
+    }
+
+    fn keeps_to_rows(&self, node: &Node, context: &DecodeContext<'_>) -> bool {
+        let view = context.model(node).and_then(|m| m.parsed(KIND, View::parse));
+        view.is_ok_and(|view| *view == View::Line)
     }
 
     fn reads(&self, _: &Node, _: &Selection) -> Reads {

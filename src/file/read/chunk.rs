@@ -91,6 +91,21 @@ impl ColumnMeta {
         parents: &dyn ParentSource,
         store: Option<&dyn ModelStore>,
     ) -> Result<ArrayRef> {
+        self.with_chunk(chunk, selection, pool, parents, store, |node, context| {
+            context.decode(node, data_type, selection)
+        })
+    }
+
+    /// Hands the tree of a chunk, with the bytes that some rows need, to `visit`.
+    pub(crate) fn with_chunk<T>(
+        &self,
+        chunk: usize,
+        selection: &Selection,
+        pool: &Pool,
+        parents: &dyn ParentSource,
+        store: Option<&dyn ModelStore>,
+        visit: impl FnOnce(&Node, &DecodeContext<'_>) -> Result<T>,
+    ) -> Result<T> {
         let registry = Registry::standard();
         let read = self.plan(chunk, selection, registry);
         let fetch = |range: Range<u64>| pool.fetch(range);
@@ -123,9 +138,7 @@ impl ColumnMeta {
         let node = self.filled_chunk(chunk, &read, pool)?;
         let budget = meta.budget(node.model_bytes(&models));
         let context = DecodeContext::new(registry, &models, parents, budget);
-        context
-            .decode(&node, data_type, selection)
-            .map_err(|e| segment.locate(e))
+        visit(&node, &context).map_err(|e| segment.locate(e))
     }
 
     /// A chunk's tree with the bytes that were read.
@@ -312,6 +325,22 @@ impl ChunkCache {
     pub fn forget_before(&mut self, row: u64, end_of: impl Fn(usize, usize) -> u64) {
         self.arrays
             .retain(|(column, chunk), _| end_of(*column, *chunk) > row);
+    }
+}
+
+/// Parents of a column, of which just the rows that are asked for were decoded.
+pub(crate) struct SelectedParents<'a> {
+    pub arrays: &'a [ArrayRef],
+    pub rows: usize,
+    pub selection: &'a Selection,
+}
+
+impl ParentSource for SelectedParents<'_> {
+    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
+        let same = selection.count(self.rows) == self.selection.count(self.rows);
+        let array = self.arrays.get(slot as usize).filter(|_| same);
+        let array = array.ok_or_else(|| Error::corrupt(format!("parent {slot} was not decoded")))?;
+        Ok(Arc::clone(array))
     }
 }
 

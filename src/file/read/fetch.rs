@@ -12,11 +12,16 @@ use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
 use arrow::datatypes::DataType;
 
-use super::chunk::{CachedParents, ChunkCache};
+use super::chunk::{CachedParents, ChunkCache, SelectedParents};
 use super::meta::FileMeta;
-use crate::encoding::{Access, Registry, Rows, Selection};
+use crate::encoding::{
+    Access, Candidates, Needles, NoParents, Registry, Rows, Selection,
+};
 use crate::error::{Error, Result};
 use crate::file::machine::Pool;
+
+/// Rows are few if they are fewer than one in so many.
+const FEW: usize = 4;
 
 /// Reads windows of rows of columns by directory position.
 #[derive(Debug)]
@@ -139,6 +144,10 @@ impl Fetcher {
             if part.count(meta.chunks[chunk].root.rows) == 0 {
                 continue;
             }
+            if let Some(array) = self.selected(column, chunk, &part)? {
+                arrays.push(array);
+                continue;
+            }
             for &ancestor in &ancestors {
                 self.cached(ancestor, chunk)?;
             }
@@ -160,6 +169,100 @@ impl Fetcher {
                 let many: Vec<&dyn Array> = many.iter().map(|a| a.as_ref()).collect();
                 Ok(compute::concat(&many)?)
             }
+        }
+    }
+
+    /// Some rows of a chunk whose parents need be decoded for just these, if they are few and the
+    /// parents were not decoded yet.
+    fn selected(
+        &mut self,
+        column: usize,
+        chunk: usize,
+        part: &Selection,
+    ) -> Result<Option<ArrayRef>> {
+        let meta = Arc::clone(self.meta.column(column)?);
+        let rows = meta.chunks[chunk].root.rows;
+        let few = part.elements.is_none() && part.count(rows) < rows / FEW;
+        let at_hand = |&parent: &usize| self.cache.get(parent, chunk).is_some();
+        if !few || meta.parents.is_empty() || meta.parents.iter().any(at_hand) {
+            return Ok(None);
+        }
+        for &parent in &meta.parents {
+            if !self.meta.column(parent)?.parents.is_empty() {
+                return Ok(None);
+            }
+        }
+        let store = self.meta.model_store();
+        let keeps = meta.with_chunk(chunk, part, &self.pool, &NoParents, store, |node, context| {
+            let encoding = self.registry.get(&node.encoding)?;
+            Ok(encoding.keeps_to_rows(node, context))
+        });
+        if !keeps.map_err(|e| self.meta.locate(e, Some(column)))? {
+            return Ok(None);
+        }
+        let mut arrays = Vec::with_capacity(meta.parents.len());
+        for &parent in &meta.parents {
+            arrays.push(self.decode(parent, chunk, part)?);
+        }
+        let parents = SelectedParents {
+            arrays: &arrays,
+            rows,
+            selection: part,
+        };
+        let data_type = meta.field.data_type();
+        let array = meta
+            .decode(chunk, part, data_type, &self.pool, &parents, store)
+            .map_err(|e| self.meta.locate(e, Some(column)))?;
+        self.values_decoded += array.len() as u64;
+        Ok(Some(array))
+    }
+
+    /// The rows of a window in which a column may hold one of some texts. The bytes must be there.
+    pub fn candidates(
+        &self,
+        column: usize,
+        window: &Range<u64>,
+        needles: &Needles,
+    ) -> Result<BooleanBuffer> {
+        let meta = self.meta.column(column)?;
+        let mut mask = BooleanBufferBuilder::new((window.end - window.start) as usize);
+        for chunk in meta.chunks_of(window) {
+            let rows = &meta.chunks[chunk].rows;
+            let part = rows.start.max(window.start)..rows.end.min(window.end);
+            match self.chunk_candidates(column, chunk, needles)? {
+                Some(held) => part.for_each(|row| mask.append(held[(row - rows.start) as usize])),
+                None => mask.append_n((part.end - part.start) as usize, true),
+            }
+        }
+        Ok(mask.finish())
+    }
+
+    fn chunk_candidates(
+        &self,
+        column: usize,
+        chunk: usize,
+        needles: &Needles,
+    ) -> Result<Option<Vec<bool>>> {
+        let meta = self.meta.column(column)?;
+        let (all, store) = (Selection::all(), self.meta.model_store());
+        let found = meta
+            .with_chunk(chunk, &all, &self.pool, &NoParents, store, |node, context| {
+                let encoding = self.registry.get(&node.encoding)?;
+                let found = encoding.candidates(node, needles, context)?;
+                Ok(match found {
+                    Candidates::Parent(i) => (found, node.parents.get(i).copied()),
+                    _ => (found, None),
+                })
+            })
+            .map_err(|e| self.meta.locate(e, Some(column)))?;
+        let rows = meta.chunks[chunk].root.rows;
+        match found {
+            (Candidates::Rows(held), _) if held.len() == rows => Ok(Some(held)),
+            (Candidates::Parent(_), Some(slot)) => match meta.parents.get(slot as usize) {
+                Some(&parent) => self.chunk_candidates(parent, chunk, needles),
+                None => Ok(None),
+            },
+            _ => Ok(None),
         }
     }
 

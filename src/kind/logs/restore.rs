@@ -7,6 +7,7 @@ use super::TEXT;
 use crate::encoding::log::chunk::{Chunk, letter_buffers};
 use crate::encoding::log::lines;
 use crate::encoding::log::search::{Needle, may_hold};
+use crate::encoding::log::values::Out;
 use crate::encoding::{DecodeContext, Models, NoParents, Node, Registry};
 use crate::error::{Error, Result};
 use crate::file::File;
@@ -124,14 +125,14 @@ impl<'a> StoredLines<'a> {
 pub fn restore(file: &File, out: &mut dyn Write) -> Result<u64> {
     let lines = StoredLines::of(file)?;
     let mut total = 0;
-    let mut memory = Vec::new();
+    let mut memory = Out::default();
     for chunk in 0..lines.chunks()?.len() {
         lines.open(chunk, |chunk, context| {
             let rows = chunk.rows(None, std::mem::take(&mut memory), context)?;
-            total += rows.bytes.len() as u64;
-            out.write_all(&rows.bytes)
+            total += rows.out.len() as u64;
+            out.write_all(rows.out.as_slice())
                 .map_err(|e| Error::io("cannot write the log", e))?;
-            memory = rows.bytes;
+            memory = rows.out;
             Ok(())
         })?;
     }

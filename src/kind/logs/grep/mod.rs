@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::encoding::DecodeContext;
 use crate::encoding::log::chunk::Chunk;
 use crate::encoding::log::search::{self, Held};
-use crate::encoding::log::values::Texts;
+use crate::encoding::log::values::{Lines, Out};
 use crate::error::{Error, Result};
 use crate::file::File;
 
@@ -88,12 +88,12 @@ struct Search<'a> {
     source: usize,
     name: Option<&'a str>,
     /// Memory of texts that were looked at.
-    memory: Vec<u8>,
+    memory: Out,
 }
 
 /// Lines of a chunk that were rebuilt, asked for in order.
 struct Rebuilt {
-    texts: Texts,
+    lines: Lines,
     /// Which rows those are; all if `None`.
     wanted: Option<Vec<bool>>,
     row: usize,
@@ -113,7 +113,7 @@ impl Rebuilt {
                 self.row = row;
             }
         }
-        without_feed(self.texts.get(self.at))
+        without_feed(self.lines.get(self.at))
     }
 }
 
@@ -133,7 +133,7 @@ impl<'a> Search<'a> {
             source: 0,
             lines,
             name,
-            memory: Vec::new(),
+            memory: Out::default(),
         })
     }
 
@@ -233,7 +233,7 @@ impl<'a> Search<'a> {
                 here().for_each(|row| wanted[row] = true);
                 let memory = std::mem::take(&mut self.memory);
                 rebuilt = Some(Rebuilt {
-                    texts: chunk.rows(Some(&wanted), memory, context)?,
+                    lines: chunk.rows(Some(&wanted), memory, context)?,
                     wanted: Some(wanted),
                     row: 0,
                     at: 0,
@@ -248,7 +248,7 @@ impl<'a> Search<'a> {
                 printer.line(self.pattern, row, line, hit)?;
             }
         }
-        self.memory = rebuilt.map(|r| r.texts.bytes).unwrap_or_default();
+        self.memory = rebuilt.map(|r| r.lines.out).unwrap_or_default();
         Ok(())
     }
 
@@ -272,18 +272,18 @@ impl<'a> Search<'a> {
             Held::Unknown => None,
         };
         let memory = std::mem::take(&mut self.memory);
-        let texts = chunk.rows(wanted.as_deref(), memory, context)?;
+        let lines = chunk.rows(wanted.as_deref(), memory, context)?;
         let rows: Option<Vec<usize>> = wanted
             .as_ref()
             .map(|wanted| (0..count).filter(|&row| wanted[row]).collect());
         let mut matching = vec![false; count];
         let mut any = false;
-        self.pattern.lines(&texts, |i| {
+        self.pattern.lines(&lines, |i| {
             matching[rows.as_ref().map_or(i, |rows| rows[i])] = true;
             any = true;
         });
         let rebuilt = Rebuilt {
-            texts,
+            lines,
             wanted,
             row: 0,
             at: 0,
@@ -298,8 +298,8 @@ impl<'a> Search<'a> {
         for (number, rows) in earlier.filter(|(_, rows)| from < to && rows.end > from) {
             self.lines.open(number, |chunk, context| {
                 let wanted: Vec<bool> = rows.clone().map(|r| (from..to).contains(&r)).collect();
-                let texts = chunk.rows(Some(&wanted), Vec::new(), context)?;
-                all.extend((0..texts.len()).map(|i| texts.get(i).to_vec()));
+                let lines = chunk.rows(Some(&wanted), Out::default(), context)?;
+                all.extend((0..lines.len()).map(|i| lines.get(i).to_vec()));
                 Ok(())
             })?;
         }

@@ -4,7 +4,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use crate::encoding::log::search::Needle;
-use crate::encoding::log::values::Texts;
+use crate::encoding::log::values::Lines;
 use crate::encoding::needles::Needles;
 use crate::error::{Error, Result};
 
@@ -84,9 +84,10 @@ impl Pattern {
     }
 
     /// Tells which of some lines match, in order. They are searched as one text.
-    pub fn lines(&self, lines: &Texts, mut visit: impl FnMut(usize)) {
-        let count = lines.len();
-        let parted = (1..count).all(|i| lines.bytes.get(lines.offsets[i] as usize - 1) == Some(&b'\n'));
+    pub fn lines(&self, lines: &Lines, mut visit: impl FnMut(usize)) {
+        let (count, text) = (lines.len(), lines.out.as_slice());
+        let starts = lines.offsets.iter().take(count).skip(1);
+        let parted = starts.map(|&o| o as usize).all(|o| text[..o].ends_with(b"\n"));
         if self.reach == Reach::Text || !parted {
             let matching = (0..count).filter(|&i| self.matches(without_feed(lines.get(i))));
             return matching.for_each(visit);
@@ -96,11 +97,11 @@ impl Pattern {
             let from = lines.offsets[row] as usize;
             let found = match self.reach {
                 Reach::Line => {
-                    let end = self.regex.shortest_match_at(&lines.bytes, from);
+                    let end = self.regex.shortest_match_at(text, from);
                     end.map(|end| (end, end))
                 }
                 _ => {
-                    let found = self.regex.find_at(&lines.bytes, from);
+                    let found = self.regex.find_at(text, from);
                     found.map(|m| (m.start(), m.end()))
                 }
             };
@@ -162,10 +163,11 @@ mod tests {
         let text = b"one two\n\nthree  \nfour\r\n\xff five\nsix\n";
         let all: Vec<&[u8]> = text.split_inclusive(|&b| b == b'\n').collect();
         for cut in [text.len(), text.len() - 1] {
-            let mut lines = Texts {
-                bytes: text[..cut].to_vec(),
+            let mut lines = Lines {
                 offsets: vec![0],
+                ..Lines::default()
             };
+            lines.out.put(text, 0, cut);
             for line in &all {
                 let end = lines.offsets.last().unwrap() + line.len() as u32;
                 lines.offsets.push(end.min(cut as u32));
