@@ -260,6 +260,9 @@ pub struct EncodeContext<'a> {
     pub profile: Profile,
     /// True while a sample is encoded: models pushed now are thrown away.
     pub sampling: bool,
+    /// Set by an encoder that has decoded its node, within what readers grant, and found the rows
+    /// again: nobody needs to do so once more.
+    pub proven: bool,
     /// Ids of the encodings above this one, outermost first.
     pub chain: Vec<&'static str>,
     /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
@@ -283,6 +286,7 @@ impl<'a> EncodeContext<'a> {
             parents,
             profile,
             sampling: false,
+            proven: false,
             chain: Vec::new(),
             arguments: Vec::new(),
         }

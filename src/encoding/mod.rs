@@ -13,6 +13,7 @@ pub mod entropy;
 pub mod gather;
 pub mod grid;
 pub mod model;
+pub mod needles;
 pub mod node;
 pub mod physical;
 pub mod planner;
@@ -26,12 +27,13 @@ pub mod words;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
 pub use model::{Model, ModelDigest, ModelStore, Models};
+pub use needles::Needles;
 pub use node::{Node, NodeBuffer};
 pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
-pub use traits::{Access, CompareOp, Encoding, Loss, Reads, Verdict};
+pub use traits::{Access, Candidates, CompareOp, Encoding, Loss, Reads, Verdict};
 
 /// How size is weighed against speed when a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -86,7 +88,10 @@ encodings! {
         lz4::Lz4,
     }
     /// Lines of logs: common text and typed columns.
-    log [chunk, classes, keys, merge, mixed, read, scan, stamp, streams, table, write] {
+    log [
+        chunk, classes, keys, merge, mixed, pass, read, scan, search, skeletons, stamp, stored, streams,
+        table, values, write,
+    ] {
         lines::Lines,
         view::LogView,
     }

@@ -34,6 +34,7 @@ use arrow::datatypes::DataType;
 use super::Profile;
 use super::context::{DecodeContext, EncodeContext};
 use super::distance::{Distances, Query, Stage};
+use super::needles::Needles;
 use super::node::Node;
 use super::selection::Selection;
 use super::statistics::Statistics;
@@ -133,6 +134,17 @@ pub enum Reads {
     },
 }
 
+/// Rows that may hold one of some texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidates {
+    /// Nothing is known.
+    Unknown,
+    /// By row; others hold none.
+    Rows(Vec<bool>),
+    /// The rows where this parent of the node may.
+    Parent(usize),
+}
+
 /// One way of storing an array. See the module's contract.
 pub trait Encoding: Send + Sync + Debug {
     /// Stable id, `pilaster.<name>.v<version>`.
@@ -209,6 +221,18 @@ pub trait Encoding: Send + Sync + Debug {
     ) -> Result<BooleanArray> {
         let array = self.decode(node, data_type, context)?;
         op.apply(&array, value)
+    }
+
+    /// The rows whose values, as bytes, may hold one of some texts, found without rebuilding values.
+    /// The default knows nothing.
+    fn candidates(
+        &self,
+        node: &Node,
+        needles: &Needles,
+        context: &DecodeContext<'_>,
+    ) -> Result<Candidates> {
+        let _ = (node, needles, context);
+        Ok(Candidates::Unknown)
     }
 
     /// The stored bytes that a selection needs. The default is all of them.

@@ -41,6 +41,7 @@ mod driver;
 mod fileplan;
 mod format;
 mod metrics;
+mod needles;
 mod opener;
 mod prune;
 mod schema;

@@ -20,6 +20,8 @@ use datafusion::physical_plan::metrics::{Count, PruningMetrics};
 use datafusion_pruning::build_pruning_predicate;
 
 use super::fileplan::ColumnFilter;
+use super::needles::needles;
+use crate::encoding::Needles;
 use crate::error::Error;
 use crate::file::{Predicate, ROW_ID, Zones};
 
@@ -212,6 +214,7 @@ impl DynamicPruner {
 #[derive(Debug)]
 pub(crate) struct RowFilter {
     filter: ColumnFilter,
+    needles: Vec<(usize, Needles)>,
     pruner: Option<DynamicPruner>,
     /// What DataFusion said when it failed; the reader's error cannot carry it.
     failure: Arc<Mutex<Option<DataFusionError>>>,
@@ -220,6 +223,7 @@ pub(crate) struct RowFilter {
 impl RowFilter {
     pub(crate) fn new(filter: ColumnFilter, pruner: Option<DynamicPruner>) -> Self {
         Self {
+            needles: needles(&filter),
             filter,
             pruner,
             failure: Arc::default(),
@@ -239,6 +243,10 @@ impl Predicate for RowFilter {
 
     fn may_match(&self, zone: u64) -> bool {
         self.pruner.as_ref().is_none_or(|p| p.may_match(zone))
+    }
+
+    fn needles(&self) -> &[(usize, Needles)] {
+        &self.needles
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> crate::Result<BooleanArray> {

@@ -113,11 +113,26 @@ impl ColumnMeta {
         parents: &dyn ParentSource,
         store: Option<&dyn ModelStore>,
     ) -> Result<ArrayRef> {
+        self.with_chunk(chunk, selection, pool, parents, store, |node, context| {
+            context.decode(node, data_type, selection)
+        })
+    }
+
+    /// Hands the tree of a chunk, with the bytes that some rows need, to `visit`.
+    pub(crate) fn with_chunk<T>(
+        &self,
+        chunk: usize,
+        selection: &Selection,
+        pool: &Pool,
+        parents: &dyn ParentSource,
+        store: Option<&dyn ModelStore>,
+        visit: impl FnOnce(&Node, &DecodeContext<'_>) -> Result<T>,
+    ) -> Result<T> {
         let read = self.plan(chunk, selection, Registry::standard());
         let models = self.load_models(chunk, &read, pool, store)?;
         let node = self.filled_chunk(chunk, &read, pool)?;
         self.with_context(chunk, &node, &models, parents, |context| {
-            context.decode(&node, data_type, selection)
+            visit(&node, context)
         })
     }
 
@@ -200,10 +215,21 @@ impl ColumnMeta {
         filled(&meta.root, &meta.offsets, &parts)
     }
 
-    /// A whole chunk's tree, its bytes out of the pool.
-    pub(crate) fn whole_chunk(&self, chunk: usize, pool: &Pool) -> Result<Node> {
-        let read = self.plan(chunk, &Selection::all(), Registry::standard());
-        self.filled_chunk(chunk, &read, pool)
+    /// Plans the read of some buffers of a chunk's root.
+    pub(crate) fn plan_buffers(&self, chunk: usize, buffers: &[usize]) -> ChunkRead {
+        let chunk = &self.chunks[chunk];
+        let segment = &self.segments[chunk.segment];
+        let places = chunk.offsets.iter().zip(&chunk.root.buffers).enumerate();
+        let wanted: Vec<Range<u64>> = places
+            .filter(|(i, _)| buffers.contains(i))
+            .map(|(_, (start, buffer))| *start..start + buffer.len())
+            .collect();
+        let data = segment.plan(&wanted);
+        ChunkRead {
+            ranges: segment.file_ranges(&data),
+            data,
+            models: Vec::new(),
+        }
     }
 
     /// Fetches the models of a tree that live outside the file.

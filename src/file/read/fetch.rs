@@ -15,7 +15,7 @@ use arrow::datatypes::DataType;
 use super::chunk::{CachedParents, ChunkCache, Purpose};
 use super::meta::FileMeta;
 use crate::encoding::distance::{Distances, Query, Stage};
-use crate::encoding::{Access, Registry, Rows, Selection};
+use crate::encoding::{Access, Candidates, Needles, NoParents, Registry, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::arrays::concat;
 use crate::file::machine::Pool;
@@ -227,6 +227,55 @@ impl Fetcher {
             all.append(found);
         }
         Ok(all)
+    }
+
+    /// The rows of a window in which a column may hold one of some texts. The bytes must be there.
+    pub fn candidates(
+        &self,
+        column: usize,
+        window: &Range<u64>,
+        needles: &Needles,
+    ) -> Result<BooleanBuffer> {
+        let meta = self.meta.column(column)?;
+        let mut mask = BooleanBufferBuilder::new((window.end - window.start) as usize);
+        for chunk in meta.chunks_of(window) {
+            let rows = &meta.chunks[chunk].rows;
+            let part = rows.start.max(window.start)..rows.end.min(window.end);
+            match self.chunk_candidates(column, chunk, needles)? {
+                Some(held) => part.for_each(|row| mask.append(held[(row - rows.start) as usize])),
+                None => mask.append_n((part.end - part.start) as usize, true),
+            }
+        }
+        Ok(mask.finish())
+    }
+
+    fn chunk_candidates(
+        &self,
+        column: usize,
+        chunk: usize,
+        needles: &Needles,
+    ) -> Result<Option<Vec<bool>>> {
+        let meta = self.meta.column(column)?;
+        let (all, store) = (Selection::all(), self.meta.model_store());
+        let found = meta
+            .with_chunk(chunk, &all, &self.pool, &NoParents, store, |node, context| {
+                let encoding = self.registry.get(&node.encoding)?;
+                let found = encoding.candidates(node, needles, context)?;
+                Ok(match found {
+                    Candidates::Parent(i) => (found, node.parents.get(i).copied()),
+                    _ => (found, None),
+                })
+            })
+            .map_err(|e| self.meta.locate(e, Some(column)))?;
+        let rows = meta.chunks[chunk].root.rows;
+        match found {
+            (Candidates::Rows(held), _) if held.len() == rows => Ok(Some(held)),
+            (Candidates::Parent(_), Some(slot)) => match meta.parents.get(slot as usize) {
+                Some(&parent) => self.chunk_candidates(parent, chunk, needles),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        }
     }
 
     /// All rows of a chunk, decoded once.

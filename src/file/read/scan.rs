@@ -17,7 +17,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::fetch::{Fetcher, narrowed_type};
 use super::meta::FileMeta;
-use crate::encoding::{Rows, Selection};
+use crate::encoding::{Needles, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::machine::{Machine, Step};
 
@@ -38,6 +38,12 @@ pub trait Predicate: Debug + Send + Sync {
     fn may_match(&self, zone: u64) -> bool {
         let _ = zone;
         true
+    }
+
+    /// Columns of the schema and texts of which each row to keep holds one there; others may be left
+    /// out before they are decoded.
+    fn needles(&self) -> &[(usize, Needles)] {
+        &[]
     }
 
     /// True for each row to keep; null counts as false. The batch has the columns of
@@ -318,6 +324,13 @@ impl Scan {
             return Ok(());
         };
         let len = (window.rows.end - window.rows.start) as usize;
+        for (column, needles) in predicate.needles() {
+            let position = directory_positions(&self.fetcher.meta, &[*column])?[0];
+            if window.selection.count(len) > 0 {
+                let held = self.fetcher.candidates(position, &window.rows, needles)?;
+                window.selection = narrowed(&window.selection, len, &held);
+            }
+        }
         let count = window.selection.count(len);
         let arrays = self
             .filter
@@ -473,6 +486,15 @@ impl Machine for Scan {
     fn deliver(&mut self, offset: u64, bytes: Buffer) {
         self.fetcher.deliver(offset, bytes);
     }
+}
+
+/// The rows of a selection that are in a mask of all rows.
+fn narrowed(selection: &Selection, len: usize, mask: &BooleanBuffer) -> Selection {
+    if mask.count_set_bits() == len {
+        return selection.clone();
+    }
+    let kept = selection.iter(len).map(|row| mask.value(row));
+    compose(selection, len, &BooleanBuffer::from_iter(kept))
 }
 
 /// The rows of a selection that are kept.

@@ -119,7 +119,9 @@ impl ColumnWriter {
             None => None,
         };
         let decoded_bytes = decoded_bytes(array);
-        let node = match chosen.filter(|n| self.reads_back(n, array, parents, decoded_bytes)) {
+        let proven = context.proven;
+        let keeps = |n: &Node| proven || self.reads_back(n, array, parents, decoded_bytes);
+        let node = match chosen.filter(keeps) {
             Some(node) => node,
             None => {
                 let (models, planner) = (&mut self.models, &self.planner);

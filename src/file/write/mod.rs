@@ -201,6 +201,12 @@ impl<S: Sink> Writer<S> {
         (self.out.at, self.arrow_bytes + self.pending_bytes)
     }
 
+    /// Adds to what is kept in the footer.
+    pub fn add_metadata(&mut self, key: &str, value: &str) {
+        let pair = (key.to_owned(), value.to_owned());
+        self.options.metadata.push(pair);
+    }
+
     /// Adds rows. The batch's types must be the schema's; metadata may differ.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check_sound()?;
