@@ -16,14 +16,15 @@ use crate::kind::{kv, logs};
 /// Write a .pil file out as CSV, JSON lines, Parquet, Arrow, log or KV cache
 ///
 /// The target's extension says the format: .csv, .tsv, .jsonl, .parquet, .arrow, .log (a log's exact
-/// bytes), .safetensors (the first KV prefix); `-` is standard output, in CSV unless --format says
-/// otherwise. A table that was imported from CSV comes back in the same dialect. The target changes
+/// bytes), .safetensors or .npz (a KV prefix: the first, or --prefix); `-` is standard output, in CSV
+/// unless --format says otherwise. A table that was imported from CSV comes back in the same dialect. The target changes
 /// only when all went well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     pilaster export orders.pil orders.parquet\n  \
     pilaster export orders.pil - --format jsonl | head\n  \
-    pilaster export app.pil app.log")]
+    pilaster export app.pil app.log\n  \
+    pilaster export cache.pil second.npz --prefix 1")]
 pub(super) struct Args {
     /// The .pil file.
     source: PathBuf,
@@ -32,6 +33,10 @@ pub(super) struct Args {
     /// The format, whatever the target is called.
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// The KV prefix: its number, from 0, or at least 8 hexadecimal digits of the digest of its last
+    /// run (as in column `digest`).
+    #[arg(long, value_name = "N|DIGEST")]
+    prefix: Option<kv::Chosen>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,7 +53,9 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
     let extension = args.target.extension().and_then(|e| e.to_str());
     let format = match (args.format, extension) {
         (Some(Format::Log), _) | (None, Some("log")) => return log(args, quiet),
-        (Some(Format::Safetensors), _) | (None, Some("safetensors")) => return cache(args, quiet),
+        (Some(Format::Safetensors), _) | (None, Some("safetensors" | "npz")) => {
+            return cache(args, quiet);
+        }
         (Some(Format::Csv), _) => Some(ExportFormat::Csv),
         (Some(Format::Jsonl), _) => Some(ExportFormat::JsonLines),
         (Some(Format::Parquet), _) => Some(ExportFormat::Parquet),
@@ -82,9 +89,14 @@ fn log(args: &Args, quiet: bool) -> Outcome {
     said(args, target.publish()?, quiet)
 }
 
-/// The first prefix of a file of KV caches.
+/// A prefix of a file of KV caches.
 fn cache(args: &Args, quiet: bool) -> Outcome {
-    said(args, kv::export(&args.source, &args.target, 0)?, quiet)
+    let chosen = args.prefix.clone().unwrap_or(kv::Chosen::Place(0));
+    said(
+        args,
+        kv::export(&args.source, &args.target, &chosen)?,
+        quiet,
+    )
 }
 
 fn said(args: &Args, written: u64, quiet: bool) -> Outcome {

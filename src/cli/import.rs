@@ -17,7 +17,7 @@ mod kinds;
 /// Make a .pil file out of tables, logs, vectors or KV caches
 ///
 /// Tables are CSV, JSON lines, Parquet or Arrow; vectors .npy, .fvecs or .bvecs; KV caches
-/// .safetensors; logs any text, also compressed with gzip or zstd.
+/// .safetensors or .npz (with --kind kv also k.npy beside v.npy and tokens.npy); logs any text, also compressed with gzip or zstd.
 ///
 /// Every value can be had back: a CSV column becomes numbers, dates or booleans only if each of its
 /// cells prints back identically, and text otherwise. Several sources of the same columns become one
@@ -31,7 +31,8 @@ mod kinds;
     zcat big.csv.gz | pilaster import - big.pil --encode 'note=zstd'\n  \
     pilaster import app.log app.pil --profile archive\n  \
     pilaster import vectors.npy vectors.pil --encode v=lvq8\n  \
-    pilaster import prefix.safetensors cache.pil --encode 'k*=kivi4' --encode 'v*=kivi2'")]
+    pilaster import prefix.safetensors cache.pil --encode 'k*=kivi4' --encode 'v*=kivi2'\n  \
+    pilaster import prefix.npz cache.pil --encode 'k*=klt(model.kvp)' --encode 'v*=klt(model.kvp)'")]
 pub(super) struct Args {
     /// Sources, then the target, which ends in .pil.
     #[arg(required = true, num_args = 2.., value_name = "PATH")]

@@ -16,6 +16,7 @@ mod export;
 mod grep;
 mod import;
 mod inspect;
+mod kv;
 mod progress;
 mod shell;
 mod sql;
@@ -47,6 +48,7 @@ enum Command {
     Grep(grep::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Kv(kv::Args),
     Demo(demo::Args),
 }
 
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Grep(args) => grep::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args, quiet),
+        Command::Kv(args) => kv::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
     };
     match outcome {

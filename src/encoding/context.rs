@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 
 /// Where a decoder finds the values of the columns that its column is conditioned on.
 pub trait ParentSource {
-    /// The selected rows of parent `slot` of the column, as decoded for the same chunk.
+    /// The selected rows of parent `slot` of the column, as decoded for the same chunk; of lists the
+    /// selected elements.
     fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef>;
 }
 
@@ -38,7 +39,7 @@ impl ParentSource for &[ArrayRef] {
         let array = self
             .get(slot as usize)
             .ok_or_else(|| Error::corrupt(format!("parent {slot} of {} wanted", self.len())))?;
-        selection.take(array)
+        selection.take_part(array)
     }
 }
 

@@ -217,6 +217,14 @@ pub fn numbers<W: Word>(array: &ArrayRef) -> Option<(ScalarBuffer<W>, usize)> {
     sound.then(|| (words::of::<W>(&values), size))
 }
 
+/// Whether a type's elements are in groups that are read by themselves.
+pub fn has_groups(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::FixedSizeList(item, _) => item.metadata().contains_key(GROUP_KEY),
+        _ => false,
+    }
+}
+
 /// The groups that the type of an array asks for, or the whole row.
 pub fn group_of(data_type: &DataType) -> usize {
     match data_type {

@@ -116,8 +116,10 @@ encodings! {
         restore::Restore,
     }
     /// Key/value caches of language models, with loss.
-    kv {
+    kv [classes, format, rotation, slice, transform] {
         kivi::Kivi,
+        coefficients::Coefficients,
+        klt::Klt,
     }
     /// Floats of weights and caches, exactly.
     tensor {

@@ -3,9 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, UInt32Array, UInt64Array,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute;
+use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
 
@@ -171,6 +174,36 @@ impl Selection {
             }
         }
         Ok((Rows::Indices(numbers.into()).into(), places))
+    }
+
+    /// The selected rows and elements of an array that holds all of them.
+    pub fn take_part(&self, array: &ArrayRef) -> Result<ArrayRef> {
+        let rows = self.take(array)?;
+        let (Some(wanted), DataType::FixedSizeList(field, size)) =
+            (&self.elements, array.data_type())
+        else {
+            return Ok(rows);
+        };
+        let size = (*size).max(0) as usize;
+        if wanted.start > wanted.end || wanted.end > size {
+            return Err(Error::invalid(format!(
+                "elements {wanted:?} of lists of {size}"
+            )));
+        }
+        let list = rows.as_fixed_size_list();
+        let first = list.value_offset(0) as usize;
+        let indices = (0..list.len()).flat_map(|row| {
+            let start = first + row * size;
+            (start + wanted.start..start + wanted.end).map(|i| i as u64)
+        });
+        let indices = UInt64Array::from_iter_values(indices);
+        Ok(Arc::new(FixedSizeListArray::try_new_with_length(
+            Arc::clone(field),
+            wanted.len() as i32,
+            compute::take(list.values(), &indices, None)?,
+            list.nulls().cloned(),
+            list.len(),
+        )?))
     }
 
     /// The selected rows of an array that holds all of them. Ignores the element axis, which the

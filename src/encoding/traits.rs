@@ -261,4 +261,11 @@ pub trait Encoding: Send + Sync + Debug {
         let _ = stage;
         self.reads(node, selection)
     }
+
+    /// The part of parent `i` of a root node that a selection needs; decoding then asks for no other
+    /// part of it. The default, `None`, is all of it.
+    fn parent_part(&self, node: &Node, i: usize, selection: &Selection) -> Option<Selection> {
+        let _ = (node, i, selection);
+        None
+    }
 }

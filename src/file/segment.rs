@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 pub const SEGMENT_ALIGN: u64 = 64;
 /// Pages where single values are fetched.
 pub const FINE_PAGE_LOG2: u32 = 12;
+/// Pages where some elements of some rows are fetched, such as a head of a KV cache: about as large
+/// as what is fetched.
+pub const GROUP_PAGE_LOG2: u32 = 10;
 /// Pages elsewhere.
 pub const COARSE_PAGE_LOG2: u32 = 15;
 /// Payloads up to this size are stored in the column block.
@@ -139,7 +142,7 @@ impl Segment {
         let whole = 0..self.pages();
         let total: u64 = wanted.iter().map(|r| r.end - r.start).sum();
         // Where single values are fetched, one range is one request and need not be more.
-        let one = wanted.len() == 1 && self.page_log2 == FINE_PAGE_LOG2;
+        let one = wanted.len() == 1 && self.page_log2 <= FINE_PAGE_LOG2;
         let most = if one { self.length } else { self.length / 2 };
         if (self.length <= READ_WHOLE && !one) || total > most {
             return SegmentRead { pages: vec![whole] };

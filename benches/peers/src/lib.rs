@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod clock;
+pub mod decoder;
 pub mod formats;
 pub mod report;
 pub mod tables;

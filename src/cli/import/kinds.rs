@@ -29,7 +29,7 @@ pub(super) fn of(said: Kind, sources: &[PathBuf]) -> Kind {
     };
     if all(&["npy", "fvecs", "bvecs"]) {
         Kind::Embeddings
-    } else if all(&["safetensors"]) {
+    } else if all(&["safetensors"]) || all(&["npz"]) {
         Kind::Kv
     } else if all(&["log"]) {
         Kind::Logs

@@ -6,12 +6,13 @@
 //! token, so a group is up to 32 *channels* of one head and token. That costs b + 1 bits a value
 //! where heads have 32 channels or more.
 //!
-//! What is exact: the first four tokens of a sequence, to which attention leans (and which would
-//! spoil the groups that they are in), tokens with a value that is not finite or leaves the range of
-//! half floats, and the last tokens of a sequence that do not fill a group. Sequences start where the
-//! positions, the column's first parent, do not count on; without a parent the chunk is one sequence.
+//! What is exact: the last tokens of a sequence whose *keys* do not fill a group (values, in groups of
+//! their own token, end in a short unit), tokens with a value that is not finite or leaves the range of
+//! half floats and, where it is asked for, the first tokens of a sequence, to which attention leans.
+//! Sequences start where the positions, the column's first parent, do not count on; without a parent
+//! the chunk is one sequence. Only encoding looks at the parent.
 //!
-//! Specs: `kivi2` (or `kivi`), `kivi4`, `kivi8`; `kivi4(0)` keeps no first tokens exact.
+//! Specs: `kivi2` (or `kivi`), `kivi4`, `kivi8`; `kivi4(4)` keeps four first tokens exact.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, UInt32Array};
 use arrow::buffer::Buffer;
 use arrow::compute;
 use arrow::datatypes::{DataType, UInt32Type};
-use half::{bf16, f16};
+use half::f16;
 
+use super::format::{Format, holds_keys};
 use crate::encoding::grid;
-use crate::encoding::physical::BFLOAT16;
 use crate::encoding::words::{self, Word};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Loss, Node, Profile, Reads, Role, Rows,
@@ -40,10 +41,6 @@ const ID: &str = "pilaster.kivi.v1";
 const TOKENS: usize = 32;
 /// Most channels of a group of values.
 const CHANNELS: usize = 32;
-/// First tokens of a sequence that stay exact.
-const SINKS: u32 = 4;
-/// Key of an item's metadata that says `k` or `v`.
-const SIDE_KEY: &str = "pilaster.kv.side";
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Metadata {
@@ -68,42 +65,9 @@ struct Metadata {
     /// 0 half, 1 bfloat16, 2 single.
     #[prost(uint32, tag = "7")]
     format: u32,
-}
-
-/// What the words of an array mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Format {
-    Half,
-    Brain,
-    Single,
-}
-
-impl Format {
-    fn of(item: &arrow::datatypes::Field) -> Option<Self> {
-        let extension = item.metadata().get("ARROW:extension:name");
-        match (item.data_type(), extension.map(String::as_str)) {
-            (DataType::Float16, _) => Some(Self::Half),
-            (DataType::Float32, _) => Some(Self::Single),
-            (DataType::UInt16, Some(BFLOAT16)) => Some(Self::Brain),
-            _ => None,
-        }
-    }
-
-    fn read(self, word: u64) -> f32 {
-        match self {
-            Self::Half => f16::from_bits(word as u16).to_f32(),
-            Self::Brain => bf16::from_bits(word as u16).to_f32(),
-            Self::Single => f32::from_bits(word as u32),
-        }
-    }
-
-    fn write(self, value: f32) -> u64 {
-        match self {
-            Self::Half => u64::from(f16::from_f32(value).to_bits()),
-            Self::Brain => u64::from(bf16::from_f32(value).to_bits()),
-            Self::Single => u64::from(value.to_bits()),
-        }
-    }
+    /// Rows of each unit; empty if all have 32.
+    #[prost(uint32, repeated, tag = "8")]
+    lengths: Vec<u32>,
 }
 
 /// Where everything lies, from checked metadata.
@@ -113,8 +77,10 @@ struct Layout {
     bits: usize,
     keys: bool,
     format: Format,
-    /// First rows of the units.
-    units: Vec<usize>,
+    /// Rows of the units.
+    units: Vec<Range<usize>>,
+    /// Where each unit starts in the bytes of a head, and where they end.
+    starts: Vec<usize>,
     /// Exact rows, and the row of the child that each run starts at.
     exact: Vec<(Range<usize>, usize)>,
     exact_rows: usize,
@@ -131,10 +97,16 @@ impl Layout {
         }
         let mut units = Vec::with_capacity(m.gaps.len());
         let mut end = 0usize;
-        for gap in &m.gaps {
+        if !m.lengths.is_empty() && m.lengths.len() != m.gaps.len() {
+            return Err(bad("lengths of other units"));
+        }
+        for (i, gap) in m.gaps.iter().enumerate() {
             let start = end + *gap as usize;
-            units.push(start);
-            end = start + TOKENS;
+            end = start + m.lengths.get(i).map_or(TOKENS, |&l| l as usize);
+            if !(1..=TOKENS).contains(&(end - start)) {
+                return Err(bad("units that are too long or empty"));
+            }
+            units.push(start..end);
         }
         let mut exact = Vec::with_capacity(m.exact.len() / 2);
         let (mut last, mut exact_rows) = (0usize, 0usize);
@@ -150,27 +122,15 @@ impl Layout {
         if end.max(last) > node.rows {
             return Err(bad("units past the last row"));
         }
-        let layout = Self {
-            width,
-            head,
-            bits: m.bits as usize,
-            keys: m.keys,
-            format: match m.format {
-                0 => Format::Half,
-                1 => Format::Brain,
-                2 => Format::Single,
-                _ => return Err(bad("an unknown format")),
-            },
-            units,
-            exact,
-            exact_rows,
-        };
+        let format = Format::numbered(m.format)?;
+        let mut layout = Self::new(width, head, m.bits, m.keys, format, units);
+        (layout.exact, layout.exact_rows) = (exact, exact_rows);
         // Every row must be somewhere.
         let mut row = 0;
         let (mut u, mut e) = (0, 0);
         while row < node.rows {
-            if layout.units.get(u).is_some_and(|&s| s <= row) {
-                row = row.max(layout.units[u] + TOKENS);
+            if layout.units.get(u).is_some_and(|s| s.start <= row) {
+                row = row.max(layout.units[u].end);
                 u += 1;
             } else if layout.exact.get(e).is_some_and(|(r, _)| r.start <= row) {
                 row = row.max(layout.exact[e].0.end);
@@ -179,28 +139,61 @@ impl Layout {
                 return Err(bad("rows that are stored nowhere"));
             }
         }
-        let bytes = layout.heads() * layout.units.len() * layout.unit_bytes();
+        let bytes = layout.heads() * layout.head_bytes();
         match node.buffer(0)?.len() == bytes as u64 {
             true => Ok(layout),
             false => Err(bad("a buffer of another size than its units")),
         }
     }
 
+    fn new(
+        width: usize,
+        head: usize,
+        bits: u32,
+        keys: bool,
+        format: Format,
+        units: Vec<Range<usize>>,
+    ) -> Self {
+        let mut layout = Self {
+            width,
+            head,
+            bits: bits as usize,
+            keys,
+            format,
+            units: Vec::new(),
+            starts: vec![0],
+            exact: Vec::new(),
+            exact_rows: 0,
+        };
+        let mut end = 0;
+        for unit in &units {
+            end += layout.unit_bytes(unit.len());
+            layout.starts.push(end);
+        }
+        layout.units = units;
+        layout
+    }
+
     fn heads(&self) -> usize {
         self.width / self.head
     }
 
-    /// Groups of a unit: 32 tokens of one channel, or some channels of one token.
-    fn groups(&self) -> usize {
+    /// Bytes of a head's units.
+    fn head_bytes(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Groups of a unit of so many tokens: all of one channel, or some channels of one token.
+    fn groups(&self, tokens: usize) -> usize {
         match self.keys {
             true => self.head,
-            false => TOKENS * self.head.div_ceil(CHANNELS),
+            false => tokens * self.head.div_ceil(CHANNELS),
         }
     }
 
     /// Bytes of a unit: the minimum and step of each group, then codes token by token.
-    fn unit_bytes(&self) -> usize {
-        self.groups() * 4 + (TOKENS * self.head * self.bits).div_ceil(8)
+    fn unit_bytes(&self, tokens: usize) -> usize {
+        self.groups(tokens) * 4 + (tokens * self.head * self.bits).div_ceil(8)
     }
 
     /// The group of a value of a unit.
@@ -233,8 +226,8 @@ impl Layout {
 
     /// Units that hold some rows of a range.
     fn units_of(&self, rows: &Range<usize>) -> Range<usize> {
-        let first = self.units.partition_point(|s| s + TOKENS <= rows.start);
-        let last = self.units.partition_point(|&s| s < rows.end);
+        let first = self.units.partition_point(|u| u.end <= rows.start);
+        let last = self.units.partition_point(|u| u.start < rows.end);
         first..last.max(first)
     }
 
@@ -276,10 +269,7 @@ impl Encoding for Kivi {
     }
 
     fn accepts(&self, data_type: &DataType) -> bool {
-        match data_type {
-            DataType::FixedSizeList(item, size) => *size > 0 && Format::of(item).is_some(),
-            _ => false,
-        }
+        Format::of_lists(data_type).is_some()
     }
 
     fn estimate(&self, _: &Statistics, _: Profile) -> Verdict {
@@ -288,14 +278,11 @@ impl Encoding for Kivi {
 
     fn encode(&self, array: &ArrayRef, context: &mut EncodeContext<'_>) -> Result<Option<Node>> {
         let options = Options::parse(&context.arguments)?;
-        let DataType::FixedSizeList(item, _) = array.data_type() else {
+        let Some(format) = Format::of_lists(array.data_type()) else {
             return Ok(None);
         };
-        let Some(format) = Format::of(item) else {
-            return Ok(None);
-        };
-        let keys = item.metadata().get(SIDE_KEY).map(String::as_str) == Some("k");
-        let Some((values, width)) = floats(array, format) else {
+        let keys = holds_keys(array.data_type());
+        let Some((values, width)) = format.floats(array) else {
             return Ok(None);
         };
         let positions = match context.parents.first() {
@@ -304,7 +291,7 @@ impl Encoding for Kivi {
         };
         let rows = array.len();
         let positions = positions.unwrap_or_else(|| (0..rows as u32).collect::<Vec<_>>().into());
-        let split = Split::of(&values, width, positions.values(), &options);
+        let split = Split::of(&values, width, positions.values(), keys, &options);
         let metadata = Metadata {
             width: width as u32,
             head: grid::group_of(array.data_type()) as u32,
@@ -313,6 +300,7 @@ impl Encoding for Kivi {
             gaps: split.gaps(),
             exact: split.runs(),
             format: format as u32,
+            lengths: split.lengths(),
         };
         if !width.is_multiple_of(metadata.head as usize) {
             return Ok(None);
@@ -320,19 +308,11 @@ impl Encoding for Kivi {
         let exact = UInt32Array::from_iter_values(split.exact_rows().map(|r| r as u32));
         let exact = compute::take(array, &exact, None)?;
         let mut node = Node::new(ID, rows).with_metadata(&metadata);
-        let layout = Layout {
-            width,
-            head: metadata.head as usize,
-            bits: options.bits as usize,
-            keys,
-            format,
-            units: split.units.clone(),
-            exact: Vec::new(),
-            exact_rows: 0,
-        };
+        let head = metadata.head as usize;
+        let layout = Layout::new(width, head, options.bits, keys, format, split.units);
         let mut bytes = Vec::new();
         for head in 0..layout.heads() {
-            for &unit in &layout.units {
+            for unit in &layout.units {
                 quantize(&layout, &values, &split.is_exact, unit, head, &mut bytes);
             }
         }
@@ -363,6 +343,7 @@ impl Encoding for Kivi {
         let DataType::FixedSizeList(item, _) = data_type else {
             return Err(Error::corrupt(format!("{ID} of type {data_type}")));
         };
+        // A selection of no elements has lists of size zero.
         if Format::of(item) != Some(layout.format) {
             return Err(Error::corrupt(format!("{ID} wanted as {data_type}")));
         }
@@ -381,8 +362,8 @@ impl Encoding for Kivi {
         };
         let rows = selection.bounds(node.rows);
         let units = layout.units_of(&rows);
-        let size = layout.unit_bytes() as u64;
-        let from = |head: usize, unit: usize| (head * layout.units.len() + unit) as u64 * size;
+        let from =
+            |head: usize, unit: usize| (head * layout.head_bytes() + layout.starts[unit]) as u64;
         let heads = layout.heads_of(&wanted);
         let buffers = heads.map(|h| (0, from(h, units.start)..from(h, units.end)));
         let exact = Selection::range(layout.exact_of(&rows)).with_elements(wanted);
@@ -407,12 +388,12 @@ impl Options {
         let number = |i: usize, default: u32| match arguments.get(i) {
             None => Ok(default),
             Some(text) => text.parse::<u32>().map_err(|_| {
-                Error::invalid(format!("'{text}' is no number; write kivi4 or kivi4(0)"))
+                Error::invalid(format!("'{text}' is no number; write kivi4 or kivi4(4)"))
             }),
         };
         let options = Self {
             bits: number(0, 2)?,
-            sinks: number(1, SINKS)?,
+            sinks: number(1, 0)?,
         };
         match matches!(options.bits, 2 | 4 | 8) {
             true => Ok(options),
@@ -421,29 +402,14 @@ impl Options {
     }
 }
 
-/// The values of lists as singles, and how many a list has.
-fn floats(array: &ArrayRef, format: Format) -> Option<(Vec<f32>, usize)> {
-    fn of<W: Word>(array: &ArrayRef, format: Format) -> Option<(Vec<f32>, usize)> {
-        let (words, width) = grid::numbers::<W>(array)?;
-        Some((
-            words.iter().map(|w| format.read(w.widen())).collect(),
-            width,
-        ))
-    }
-    match format {
-        Format::Single => of::<u32>(array, format),
-        _ => of::<u16>(array, format),
-    }
-}
-
 /// Which rows are in units, and which are exact.
 struct Split {
-    units: Vec<usize>,
+    units: Vec<Range<usize>>,
     is_exact: Vec<bool>,
 }
 
 impl Split {
-    fn of(values: &[f32], width: usize, positions: &[u32], options: &Options) -> Self {
+    fn of(values: &[f32], width: usize, positions: &[u32], keys: bool, options: &Options) -> Self {
         let rows = positions.len();
         let most = f16::MAX.to_f32();
         let mut is_exact: Vec<bool> = (0..rows)
@@ -457,22 +423,34 @@ impl Split {
         while start < rows {
             let follows = |r: &usize| positions[*r] == positions[*r - 1].wrapping_add(1);
             let length = 1 + (start + 1..rows).take_while(follows).count();
-            let full = length / TOKENS;
-            units.extend((0..full).map(|u| start + u * TOKENS));
-            is_exact[start + full * TOKENS..start + length].fill(true);
-            start += length;
+            let end = start + length;
+            let full = start + length / TOKENS * TOKENS;
+            units.extend((start..full).step_by(TOKENS).map(|u| u..u + TOKENS));
+            match keys {
+                true => is_exact[full..end].fill(true),
+                false => units.extend((full < end).then_some(full..end)),
+            }
+            start = end;
         }
         Self { units, is_exact }
     }
 
     fn gaps(&self) -> Vec<u32> {
         let mut end = 0;
-        let gap = |&start: &usize| {
-            let gap = (start - end) as u32;
-            end = start + TOKENS;
+        let gap = |unit: &Range<usize>| {
+            let gap = (unit.start - end) as u32;
+            end = unit.end;
             gap
         };
         self.units.iter().map(gap).collect()
+    }
+
+    /// Rows of the units, unless all are full.
+    fn lengths(&self) -> Vec<u32> {
+        match self.units.iter().all(|u| u.len() == TOKENS) {
+            true => Vec::new(),
+            false => self.units.iter().map(|u| u.len() as u32).collect(),
+        }
     }
 
     fn exact_rows(&self) -> impl Iterator<Item = usize> + '_ {
@@ -500,16 +478,16 @@ fn quantize(
     layout: &Layout,
     values: &[f32],
     is_exact: &[bool],
-    unit: usize,
+    unit: &Range<usize>,
     head: usize,
     to: &mut Vec<u8>,
 ) {
     let levels = ((1u32 << layout.bits) - 1) as f32;
     let value = |token: usize, channel: usize| {
-        values[(unit + token) * layout.width + head * layout.head + channel]
+        values[(unit.start + token) * layout.width + head * layout.head + channel]
     };
-    let mut bounds = vec![(f32::INFINITY, f32::NEG_INFINITY); layout.groups()];
-    for token in (0..TOKENS).filter(|t| !is_exact[unit + t]) {
+    let mut bounds = vec![(f32::INFINITY, f32::NEG_INFINITY); layout.groups(unit.len())];
+    for token in (0..unit.len()).filter(|t| !is_exact[unit.start + t]) {
         for channel in 0..layout.head {
             let (low, high) = &mut bounds[layout.group(token, channel)];
             *low = low.min(value(token, channel));
@@ -531,10 +509,10 @@ fn quantize(
         to.extend_from_slice(&step.to_le_bytes());
     }
     let (mut held, mut count) = (0u32, 0);
-    for token in 0..TOKENS {
+    for token in 0..unit.len() {
         for channel in 0..layout.head {
             let (low, step) = scales[layout.group(token, channel)];
-            let code = match is_exact[unit + token] || step == f16::ZERO {
+            let code = match is_exact[unit.start + token] || step == f16::ZERO {
                 true => 0,
                 false => {
                     let level = (value(token, channel) - low.to_f32()) / step.to_f32();
@@ -576,15 +554,15 @@ fn decode<W: Word>(
     context.reserve_rows(rows.len(), wanted.len() * size_of::<W>())?;
     let mut out = vec![W::narrow(0); rows.len() * wanted.len()];
     let units = layout.units_of(&rows);
-    let bytes = layout.unit_bytes();
     for head in layout.heads_of(&wanted) {
         for unit in units.clone() {
-            let at = ((head * layout.units.len() + unit) * bytes) as u64;
-            let stored = node.buffer(0)?.slice(at..at + bytes as u64)?;
+            let at = (head * layout.head_bytes()) as u64;
+            let (from, to) = (layout.starts[unit] as u64, layout.starts[unit + 1] as u64);
+            let stored = node.buffer(0)?.slice(at + from..at + to)?;
             restore(
                 layout,
                 &stored,
-                layout.units[unit],
+                &layout.units[unit],
                 head,
                 &rows,
                 &wanted,
@@ -629,13 +607,13 @@ fn decode<W: Word>(
 fn restore<W: Word>(
     layout: &Layout,
     stored: &[u8],
-    unit: usize,
+    unit: &Range<usize>,
     head: usize,
     rows: &Range<usize>,
     wanted: &Range<usize>,
     out: &mut [W],
 ) {
-    let (scales, codes) = stored.split_at(layout.groups() * 4);
+    let (scales, codes) = stored.split_at(layout.groups(unit.len()) * 4);
     let (scales, _) = scales.as_chunks::<4>();
     let scales: Vec<(f32, f32)> = scales
         .iter()
@@ -647,8 +625,8 @@ fn restore<W: Word>(
     let mask = (1u32 << layout.bits) - 1;
     let start = head * layout.head;
     let channels = wanted.start.max(start) - start..wanted.end.min(start + layout.head) - start;
-    for row in rows.start.max(unit)..rows.end.min(unit + TOKENS) {
-        let token = row - unit;
+    for row in rows.start.max(unit.start)..rows.end.min(unit.end) {
+        let token = row - unit.start;
         let at = (row - rows.start) * wanted.len() + start + channels.start - wanted.start;
         for (value, channel) in out[at..].iter_mut().zip(channels.clone()) {
             let bit = (token * layout.head + channel) * layout.bits;

@@ -398,21 +398,3 @@ impl ChunkCache {
             .retain(|(column, chunk), _| end_of(*column, *chunk) > row);
     }
 }
-
-/// Parents of a column out of a cache of whole chunks.
-pub(crate) struct CachedParents<'a> {
-    pub cache: &'a ChunkCache,
-    pub parents: &'a [usize],
-    pub chunk: usize,
-}
-
-impl ParentSource for CachedParents<'_> {
-    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
-        let array = self
-            .parents
-            .get(slot as usize)
-            .and_then(|&column| self.cache.get(column, self.chunk))
-            .ok_or_else(|| Error::corrupt(format!("parent {slot} was not decoded")))?;
-        selection.take(array)
-    }
-}

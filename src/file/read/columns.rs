@@ -79,8 +79,12 @@ impl Machine for ColumnScan {
             return Ok(Step::Need(missing));
         }
         let array = self.fetcher.read(column, &self.rows, &selection)?;
-        self.fetcher.release(u64::MAX);
         self.todo.pop_front();
+        // Bytes of parents are kept for the column that comes next.
+        let next = self.todo.front().map(|&(_, next)| next);
+        if !self.fetcher.share_ancestors(column, next)? {
+            self.fetcher.release(u64::MAX);
+        }
         Ok(Step::Item((position, array)))
     }
 

@@ -1,24 +1,27 @@
 //! Rows of columns out of their chunks: what to read, then what to decode, parents first.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, FixedSizeListArray, UInt64Array,
-    new_empty_array,
-};
+use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, new_empty_array};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
 use arrow::datatypes::DataType;
 
-use super::chunk::{CachedParents, ChunkCache, Purpose};
+use super::chunk::{ChunkCache, Purpose};
 use super::meta::FileMeta;
 use crate::encoding::distance::{Distances, Query, Stage};
-use crate::encoding::{Access, Candidates, Needles, NoParents, Registry, Rows, Selection};
+use crate::encoding::{
+    Access, Candidates, Needles, NoParents, Node, ParentSource, Registry, Rows, Selection,
+};
 use crate::error::{Error, Result};
 use crate::file::arrays::concat;
 use crate::file::machine::Pool;
+
+/// Columns in a row that are read in part because their children are: what is deeper is read whole.
+const MAX_PARTIAL: usize = 4;
 
 /// Reads windows of rows of columns by directory position.
 #[derive(Debug)]
@@ -30,7 +33,9 @@ pub(crate) struct Fetcher {
     /// Bytes that were delivered.
     pub bytes_read: u64,
     /// Values that were decoded, hidden columns' too.
-    pub values_decoded: u64,
+    decoded: Cell<u64>,
+    /// Columns and parents of theirs whose chunk boundaries were compared.
+    checked: RefCell<BTreeSet<(usize, usize)>>,
 }
 
 impl Fetcher {
@@ -41,13 +46,19 @@ impl Fetcher {
             pool: Pool::default(),
             cache: ChunkCache::default(),
             bytes_read: 0,
-            values_decoded: 0,
+            decoded: Cell::new(0),
+            checked: RefCell::default(),
         }
     }
 
     pub fn deliver(&mut self, offset: u64, bytes: Buffer) {
         self.bytes_read += bytes.len() as u64;
         self.pool.put(offset, bytes);
+    }
+
+    /// Values that were decoded, hidden columns' too.
+    pub fn values_decoded(&self) -> u64 {
+        self.decoded.get()
     }
 
     /// Loads column blocks; answers with missing ranges.
@@ -63,22 +74,28 @@ impl Fetcher {
             if all.insert(column) {
                 let meta = self.meta.column(column)?;
                 for &parent in &meta.parents {
-                    let other = self.meta.column(parent)?;
-                    let same = meta.chunks.len() == other.chunks.len()
-                        && meta
-                            .chunks
-                            .iter()
-                            .zip(&other.chunks)
-                            .all(|(a, b)| a.rows == b.rows);
-                    if !same {
-                        let error = Error::corrupt("a parent has other chunk boundaries");
-                        return Err(self.meta.locate(error, Some(column)));
-                    }
+                    self.check_boundaries(column, parent)?;
                     todo.push(parent);
                 }
             }
         }
         Ok(all.into_iter().collect())
+    }
+
+    /// Fails unless a column and its parent have the same chunk boundaries; looks once.
+    fn check_boundaries(&self, column: usize, parent: usize) -> Result<()> {
+        if self.checked.borrow().contains(&(column, parent)) {
+            return Ok(());
+        }
+        let (meta, other) = (self.meta.column(column)?, self.meta.column(parent)?);
+        let mut pairs = meta.chunks.iter().zip(&other.chunks);
+        let same = meta.chunks.len() == other.chunks.len() && pairs.all(|(a, b)| a.rows == b.rows);
+        if !same {
+            let error = Error::corrupt("a parent has other chunk boundaries");
+            return Err(self.meta.locate(error, Some(column)));
+        }
+        self.checked.borrow_mut().insert((column, parent));
+        Ok(())
     }
 
     /// The ranges that are missing before [`Fetcher::read`] can give these rows of these columns.
@@ -90,31 +107,91 @@ impl Fetcher {
         selection: &Selection,
     ) -> Result<Vec<Range<u64>>> {
         let mut ranges = Vec::new();
-        let closure = self.closure(columns)?;
-        let mut is_parent: BTreeSet<usize> = BTreeSet::new();
-        for &column in &closure {
-            is_parent.extend(&self.meta.column(column)?.parents);
-        }
-        for column in closure {
+        self.closure(columns)?;
+        let mut whole = BTreeSet::new();
+        for &column in columns {
             let meta = self.meta.column(column)?;
-            // A parent is read whole, since its child may need all of it.
-            let direct = !is_parent.contains(&column);
             for chunk in meta.chunks_of(window) {
-                if self.cache.get(column, chunk).is_some() {
-                    continue;
-                }
                 let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
-                if part.count(meta.chunks[chunk].root.rows) == 0 {
-                    continue;
+                if part.count(meta.chunks[chunk].root.rows) > 0 {
+                    self.plan_part(column, chunk, &part, 0, &mut whole, &mut ranges)?;
                 }
-                let part = match direct && !self.whole(column, chunk)? {
-                    true => part,
-                    false => Selection::all(),
-                };
-                ranges.extend(meta.plan(chunk, &part, self.registry).ranges);
             }
         }
         Ok(self.pool.missing(ranges))
+    }
+
+    /// The ranges that a part of a chunk needs, those of its parents included; `whole` has the columns
+    /// and chunks that are read as a whole anyway.
+    fn plan_part(
+        &self,
+        column: usize,
+        chunk: usize,
+        part: &Selection,
+        depth: usize,
+        whole: &mut BTreeSet<(usize, usize)>,
+        ranges: &mut Vec<Range<u64>>,
+    ) -> Result<()> {
+        if part.is_all() || self.whole(column, chunk)? {
+            return self.plan_whole(column, chunk, whole, ranges);
+        }
+        if self.cache.get(column, chunk).is_some() {
+            return Ok(());
+        }
+        for (parent, part) in self.parents(column, chunk, part, depth)? {
+            match part {
+                Some(part) => self.plan_part(parent, chunk, &part, depth + 1, whole, ranges)?,
+                None => self.plan_whole(parent, chunk, whole, ranges)?,
+            }
+        }
+        let read = self.meta.column(column)?;
+        ranges.extend(read.plan(chunk, part, self.registry).ranges);
+        Ok(())
+    }
+
+    /// The ranges of a chunk and of all its ancestors.
+    fn plan_whole(
+        &self,
+        column: usize,
+        chunk: usize,
+        whole: &mut BTreeSet<(usize, usize)>,
+        ranges: &mut Vec<Range<u64>>,
+    ) -> Result<()> {
+        for column in self.closure(&[column])? {
+            if self.cache.get(column, chunk).is_none() && whole.insert((column, chunk)) {
+                let meta = self.meta.column(column)?;
+                let read = meta.plan(chunk, &Selection::all(), self.registry);
+                ranges.extend(read.ranges);
+            }
+        }
+        Ok(())
+    }
+
+    /// The parents that a chunk's nodes refer to, and the part of each that a selection needs, if its
+    /// encoding can say; all of it otherwise. `depth` counts the columns above that are read in part.
+    fn parents(
+        &self,
+        column: usize,
+        chunk: usize,
+        part: &Selection,
+        depth: usize,
+    ) -> Result<Vec<(usize, Option<Selection>)>> {
+        let meta = self.meta.column(column)?;
+        let root = &meta.chunks[chunk].root;
+        let mut slots: BTreeSet<u32> = BTreeSet::new();
+        root.walk(&mut |node| slots.extend(&node.parents));
+        let encoding = self.registry.get(&root.encoding).ok();
+        let needed = slots.into_iter().filter_map(|slot| {
+            let parent = *meta.parents.get(slot as usize)?;
+            // Only the root knows which rows of the chunk are asked for.
+            let of_root = root.parents.iter().position(|&p| p == slot);
+            let below = root.children.iter().any(|c| refers(c, slot));
+            let part = of_root
+                .filter(|_| !below && !part.is_all() && depth < MAX_PARTIAL)
+                .and_then(|i| encoding?.parent_part(root, i, part));
+            Some((parent, part))
+        });
+        Ok(needed.collect())
     }
 
     /// Whether a chunk is decoded as a whole, whatever part of it is wanted.
@@ -134,22 +211,19 @@ impl Fetcher {
         selection: &Selection,
     ) -> Result<ArrayRef> {
         let meta = Arc::clone(self.meta.column(column)?);
-        let ancestors = self.closure(&meta.parents)?;
+        self.closure(&meta.parents)?;
         let mut arrays = Vec::new();
         for chunk in meta.chunks_of(window) {
             let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
             if part.count(meta.chunks[chunk].root.rows) == 0 {
                 continue;
             }
-            for &ancestor in &ancestors {
-                self.cached(ancestor, chunk)?;
-            }
             arrays.push(match self.whole(column, chunk)? {
-                true => narrowed(
-                    &part.take(&self.cached(column, chunk)?)?,
-                    part.elements.as_ref(),
-                )?,
-                false => self.decode(column, chunk, &part)?,
+                true => part.take_part(&self.cached(column, chunk)?)?,
+                false => {
+                    self.prepare(column, chunk, &part, 0)?;
+                    self.decode(column, chunk, &part)?
+                }
             });
         }
         match arrays.as_slice() {
@@ -258,14 +332,21 @@ impl Fetcher {
         let meta = self.meta.column(column)?;
         let (all, store) = (Selection::all(), self.meta.model_store());
         let found = meta
-            .with_chunk(chunk, &all, &self.pool, &NoParents, store, |node, context| {
-                let encoding = self.registry.get(&node.encoding)?;
-                let found = encoding.candidates(node, needles, context)?;
-                Ok(match found {
-                    Candidates::Parent(i) => (found, node.parents.get(i).copied()),
-                    _ => (found, None),
-                })
-            })
+            .with_chunk(
+                chunk,
+                &all,
+                &self.pool,
+                &NoParents,
+                store,
+                |node, context| {
+                    let encoding = self.registry.get(&node.encoding)?;
+                    let found = encoding.candidates(node, needles, context)?;
+                    Ok(match found {
+                        Candidates::Parent(i) => (found, node.parents.get(i).copied()),
+                        _ => (found, None),
+                    })
+                },
+            )
             .map_err(|e| self.meta.locate(e, Some(column)))?;
         let rows = meta.chunks[chunk].root.rows;
         match found {
@@ -278,20 +359,48 @@ impl Fetcher {
         }
     }
 
-    /// All rows of a chunk, decoded once.
+    /// All rows of a chunk, decoded once, after its ancestors.
     fn cached(&mut self, column: usize, chunk: usize) -> Result<ArrayRef> {
         if let Some(array) = self.cache.get(column, chunk) {
             return Ok(Arc::clone(array));
         }
-        let array = self.decode(column, chunk, &Selection::all())?;
-        self.cache.put(column, chunk, Arc::clone(&array));
-        Ok(array)
+        for ancestor in self.closure(&[column])? {
+            if self.cache.get(ancestor, chunk).is_none() {
+                let array = self.decode(ancestor, chunk, &Selection::all())?;
+                self.cache.put(ancestor, chunk, array);
+            }
+        }
+        let array = self.cache.get(column, chunk);
+        array
+            .cloned()
+            .ok_or_else(|| Error::corrupt("a column that is not its own ancestor"))
     }
 
-    fn decode(&mut self, column: usize, chunk: usize, selection: &Selection) -> Result<ArrayRef> {
+    /// Decodes the parents that a part of a chunk needs whole, and theirs.
+    fn prepare(
+        &mut self,
+        column: usize,
+        chunk: usize,
+        part: &Selection,
+        depth: usize,
+    ) -> Result<()> {
+        for (parent, part) in self.parents(column, chunk, part, depth)? {
+            match part {
+                Some(part) if !self.whole(parent, chunk)? => {
+                    self.prepare(parent, chunk, &part, depth + 1)?;
+                }
+                _ => {
+                    self.cached(parent, chunk)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, column: usize, chunk: usize, selection: &Selection) -> Result<ArrayRef> {
         let meta = self.meta.column(column)?;
-        let parents = CachedParents {
-            cache: &self.cache,
+        let parents = ChunkParents {
+            fetcher: self,
             parents: &meta.parents,
             chunk,
         };
@@ -309,8 +418,18 @@ impl Fetcher {
             let error = Error::corrupt("nulls in a column that has none");
             return Err(self.meta.locate(error, Some(column)));
         }
-        self.values_decoded += array.len() as u64;
+        self.decoded.set(self.decoded.get() + array.len() as u64);
         Ok(array)
+    }
+
+    /// Whether two columns have an ancestor in common, or one is the other's; blocks that are not
+    /// loaded yet have none.
+    pub fn share_ancestors(&self, column: usize, next: Option<usize>) -> Result<bool> {
+        let Some(next) = next else { return Ok(false) };
+        let Ok(of_next) = self.closure(&[next]) else {
+            return Ok(false);
+        };
+        Ok(self.closure(&[column])?.iter().any(|c| of_next.contains(c)))
     }
 
     /// Forgets bytes and decoded chunks of rows before `row`.
@@ -324,6 +443,31 @@ impl Fetcher {
                 .map_or(0, |c| c.rows.end)
         });
     }
+}
+
+/// Parents of a chunk: out of the cache if they were decoded whole, else the part that is asked for.
+struct ChunkParents<'a> {
+    fetcher: &'a Fetcher,
+    parents: &'a [usize],
+    chunk: usize,
+}
+
+impl ParentSource for ChunkParents<'_> {
+    fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
+        let column = *self
+            .parents
+            .get(slot as usize)
+            .ok_or_else(|| Error::corrupt(format!("parent {slot} is not there")))?;
+        match self.fetcher.cache.get(column, self.chunk) {
+            Some(array) => selection.take_part(array),
+            None => self.fetcher.decode(column, self.chunk, selection),
+        }
+    }
+}
+
+/// Whether some node of a tree refers to a parent.
+fn refers(node: &Node, slot: u32) -> bool {
+    node.parents.contains(&slot) || node.children.iter().any(|c| refers(c, slot))
 }
 
 /// The type of a column of which only some elements of each fixed-size list are wanted.
@@ -348,28 +492,6 @@ pub(crate) fn narrowed_type(
             elements.start, elements.end
         ))),
     }
-}
-
-/// The wanted elements of fixed-size lists that were decoded whole.
-fn narrowed(array: &ArrayRef, elements: Option<&Range<usize>>) -> Result<ArrayRef> {
-    let (Some(wanted), DataType::FixedSizeList(field, size)) = (elements, array.data_type()) else {
-        return Ok(Arc::clone(array));
-    };
-    let list = array.as_fixed_size_list();
-    let size = *size as usize;
-    let first = list.value_offset(0) as usize;
-    let indices = (0..list.len()).flat_map(|row| {
-        let start = first + row * size;
-        (start + wanted.start..start + wanted.end).map(|i| i as u64)
-    });
-    let indices = UInt64Array::from_iter_values(indices);
-    Ok(Arc::new(FixedSizeListArray::try_new_with_length(
-        Arc::clone(field),
-        wanted.len() as i32,
-        compute::take(list.values(), &indices, None)?,
-        list.nulls().cloned(),
-        list.len(),
-    )?))
 }
 
 /// The part of a window's selection that falls into a chunk, counted from the chunk's start.

@@ -188,7 +188,7 @@ impl Scan {
     pub fn metrics(&self) -> ScanMetrics {
         ScanMetrics {
             bytes_read: self.fetcher.bytes_read,
-            values_decoded: self.fetcher.values_decoded,
+            values_decoded: self.fetcher.values_decoded(),
             ..self.metrics
         }
     }

@@ -9,12 +9,15 @@ use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
 use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Model, Models, Node, Profile, Registry, Role, Selection,
+    Access, DecodeContext, EncodeContext, Loss, Model, Models, Node, Profile, Registry, Role,
+    Selection, grid,
 };
 use crate::error::{Error, Result};
 use crate::file::arrays::decoded_bytes;
 use crate::file::layout::{ColumnData, ColumnSpec};
-use crate::file::segment::{COARSE_PAGE_LOG2, FINE_PAGE_LOG2, INLINE_MAX, checksum_table};
+use crate::file::segment::{
+    COARSE_PAGE_LOG2, FINE_PAGE_LOG2, GROUP_PAGE_LOG2, INLINE_MAX, checksum_table,
+};
 use crate::file::shape::{self, EncodingTable};
 use crate::file::{proto, types};
 
@@ -37,6 +40,8 @@ pub(crate) struct ColumnWriter {
     stored_models: Vec<Option<proto::ModelRef>>,
     zones: ZoneBuilder,
     loss: LossMeter,
+    /// Loss that a layout's encoding declares.
+    declared: Loss,
     chunk_rows: Option<usize>,
     block: proto::ColumnBlock,
 }
@@ -67,6 +72,7 @@ impl ColumnWriter {
             stored_models: Vec::new(),
             zones: ZoneBuilder::default(),
             loss: LossMeter::default(),
+            declared: Loss::Exact,
             chunk_rows: None,
             block,
         })
@@ -120,7 +126,12 @@ impl ColumnWriter {
         };
         let decoded_bytes = decoded_bytes(array);
         let proven = context.proven;
-        let keeps = |n: &Node| proven || self.reads_back(n, array, parents, decoded_bytes);
+        let forced_loss = match forced {
+            Some(id) => registry.get(id)?.loss(&[]),
+            None => Loss::Exact,
+        };
+        let exact = forced_loss.is_exact();
+        let keeps = |n: &Node| proven || self.reads_back(n, array, parents, decoded_bytes, exact);
         let node = match chosen.filter(keeps) {
             Some(node) => node,
             None => {
@@ -129,7 +140,10 @@ impl ColumnWriter {
                 planner.encode_chunk(array, &mut context)?
             }
         };
-        if !self.planner.loss(registry).is_exact() {
+        if !exact {
+            self.declared = forced_loss;
+        }
+        if !self.declared().is_exact() {
             self.loss.add(array, &node, &self.models, parents)?;
         }
         Ok(EncodedChunk {
@@ -138,22 +152,31 @@ impl ColumnWriter {
         })
     }
 
-    /// Whether readers will get these values back from a node, within the memory that they grant.
-    /// What a layout asked for is checked so before it is written; the planner's own encodings need
-    /// far less memory than is granted.
+    /// What the column may lose: by the user's spec, or by the encoding that its layout asks for.
+    fn declared(&self) -> Loss {
+        match self.planner.loss(Registry::standard()) {
+            Loss::Exact => self.declared.clone(),
+            asked => asked,
+        }
+    }
+
+    /// Whether readers will get these values back from a node, within the memory that they grant;
+    /// some values, if loss is declared. What a layout asked for is checked so before it is written;
+    /// the planner's own encodings need far less memory than is granted.
     fn reads_back(
         &self,
         node: &Node,
         array: &ArrayRef,
         parents: &[ArrayRef],
         decoded_bytes: u64,
+        exact: bool,
     ) -> bool {
         let models = node.model_bytes(&self.models);
         let budget = shape::decode_budget(node.rows, decoded_bytes, models);
         let context = DecodeContext::new(Registry::standard(), &self.models, &parents, budget);
         context
             .decode(node, array.data_type(), &Selection::all())
-            .is_ok_and(|back| back.to_data() == array.to_data())
+            .is_ok_and(|back| !exact || back.to_data() == array.to_data())
     }
 
     /// Writes a section's chunks, and the models that they are the first to use.
@@ -180,6 +203,9 @@ impl ColumnWriter {
             shape::write_buffers(&chunk.node, &mut payload)?;
             let access = Registry::standard().get(&chunk.node.encoding)?.access();
             let page = match access {
+                Access::PerValue if grid::has_groups(self.spec.field.data_type()) => {
+                    GROUP_PAGE_LOG2
+                }
                 Access::PerValue => FINE_PAGE_LOG2,
                 _ => COARSE_PAGE_LOG2,
             };
@@ -302,7 +328,7 @@ impl ColumnWriter {
                 flags,
             });
         }
-        self.block.lossiness = self.loss.message(&self.planner.loss(Registry::standard()));
+        self.block.lossiness = self.loss.message(&self.declared());
         self.block.models = self
             .stored_models
             .into_iter()

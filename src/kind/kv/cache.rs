@@ -223,6 +223,33 @@ impl Cache {
         rows
     }
 
+    /// Values `[tokens, kv_heads * head_dim]` of a layer as singles; fails for 8-bit floats, which no
+    /// lossy codec takes.
+    pub fn values(&self, layer: usize, side: Side) -> Result<Vec<f32>> {
+        let bytes = self.rows(layer, side);
+        let (words, _) = bytes.as_chunks::<2>();
+        Ok(match self.shape.dtype {
+            Dtype::F16 => {
+                let value = |&w: &[u8; 2]| half::f16::from_le_bytes(w).to_f32();
+                words.iter().map(value).collect()
+            }
+            Dtype::BF16 => {
+                let value = |&w: &[u8; 2]| half::bf16::from_le_bytes(w).to_f32();
+                words.iter().map(value).collect()
+            }
+            Dtype::F32 => {
+                let (words, _) = bytes.as_chunks::<4>();
+                words.iter().map(|&w| f32::from_le_bytes(w)).collect()
+            }
+            other => {
+                return Err(Error::unsupported(format!(
+                    "transform coding of a cache of {}",
+                    other.name()
+                )));
+            }
+        })
+    }
+
     /// An empty tensor pair to be filled by [`Cache::put`].
     pub fn zeroed(shape: Shape, tokens: Vec<u32>) -> Result<Self> {
         shape.check()?;

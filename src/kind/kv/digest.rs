@@ -28,6 +28,12 @@ impl Digest {
     pub const ROOT: Self = Self([0; 32]);
 }
 
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// What names are made of beside the tokens: the model, and the tenant's salt.
 #[derive(Debug, Clone)]
 pub struct PrefixKey {

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cache::Shape;
+use super::cache::{Cache, Shape};
+use super::fit::{FitOptions, fit};
+use super::npy::{read_npy, read_npz, write_npz};
+use super::profile::KvProfile;
 use super::reader::KvFile;
-use super::tensors::{read_safetensors, write_safetensors};
+use super::tensors::{ReadCache, read_safetensors, write_safetensors};
 use super::write::{KvOptions, KvWriter};
 use crate::error::{Error, Result};
 
@@ -37,7 +40,7 @@ pub fn import(
     let mut summary: Option<KvSummary> = None;
     let mut writer: Option<KvWriter<_>> = None;
     for source in sources {
-        let read = read_safetensors(source)?;
+        let read = read_cache(source)?;
         if options.model.is_empty() {
             options.model = read.model.clone().unwrap_or_default();
         }
@@ -80,14 +83,80 @@ pub fn import(
     }
 }
 
-/// Writes the `sequence`-th prefix of a file as a cache file. Gives its bytes.
-pub fn export(src: &Path, dst: &Path, sequence: usize) -> Result<u64> {
+/// Reads a cache file by its extension: `.safetensors`, `.npz`, or `k.npy` and what stands beside it.
+pub fn read_cache(path: &Path) -> Result<ReadCache> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("npz") => read_npz(path),
+        Some("npy") => read_npy(path),
+        _ => read_safetensors(path),
+    }
+}
+
+/// Which prefix of a file is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// By its place, from zero.
+    Place(usize),
+    /// By the first digits of the digest of one of its runs: the tokens up to that run's end.
+    Digest(String),
+}
+
+impl std::str::FromStr for Chosen {
+    type Err = Error;
+
+    /// Up to four digits are a place, eight or more hexadecimal ones a digest.
+    fn from_str(text: &str) -> Result<Self> {
+        let hex = text.len() >= 8 && text.chars().all(|c| c.is_ascii_hexdigit());
+        match (hex, text.parse::<usize>()) {
+            (true, _) => Ok(Self::Digest(text.to_ascii_lowercase())),
+            (false, Ok(place)) => Ok(Self::Place(place)),
+            _ => Err(Error::invalid(format!(
+                "'{text}' names no prefix; give its number (from 0) or at least 8 digits of a digest"
+            ))),
+        }
+    }
+}
+
+/// Writes a prefix of a file as a cache file: an archive if the name ends in `.npz`, else
+/// `.safetensors`. Gives its bytes.
+pub fn export(src: &Path, dst: &Path, chosen: &Chosen) -> Result<u64> {
     let file = KvFile::open(src)?;
     let count = file.sequences().len();
-    let found = file
-        .sequences()
-        .get(sequence)
-        .ok_or_else(|| Error::invalid(format!("prefix {sequence} of a file of {count}")))?;
-    let cache = file.cache(found.rows.clone())?;
-    write_safetensors(dst, &cache, file.model())
+    let rows = match chosen {
+        Chosen::Place(place) => {
+            let found = file.sequences().get(*place);
+            let found = found.map(|s| s.rows.clone());
+            found.ok_or_else(|| {
+                Error::invalid(format!(
+                    "prefix {place} of a file of {count}; they are counted from 0"
+                ))
+            })?
+        }
+        Chosen::Digest(digits) => file.prefix_of(digits)?,
+    };
+    let cache = file.cache(rows)?;
+    match dst.extension().and_then(|e| e.to_str()) {
+        Some("npz") => write_npz(dst, &cache, file.model()),
+        _ => write_safetensors(dst, &cache, file.model()),
+    }
+}
+
+/// Fits a profile to cache files of one model. Options that name no model take the first file's.
+pub fn fit_files(sources: &[PathBuf], mut options: FitOptions) -> Result<KvProfile> {
+    let mut caches: Vec<Cache> = Vec::with_capacity(sources.len());
+    for source in sources {
+        let read = read_cache(source)?;
+        if options.model.is_empty() {
+            options.model = read.model.clone().unwrap_or_default();
+        }
+        if let Some(model) = read.model.filter(|m| *m != options.model) {
+            return Err(Error::invalid(format!(
+                "'{}' is of model '{model}', not '{}'",
+                source.display(),
+                options.model
+            )));
+        }
+        caches.push(read.cache);
+    }
+    fit(&caches, &options)
 }

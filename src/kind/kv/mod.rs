@@ -27,19 +27,31 @@ mod cache;
 mod digest;
 #[cfg(feature = "sources")]
 mod files;
+mod fit;
 mod layout;
+mod linear;
+#[cfg(feature = "sources")]
+mod npy;
+mod profile;
 mod reader;
 mod table;
 #[cfg(feature = "sources")]
 mod tensors;
 mod write;
+#[cfg(feature = "sources")]
+mod zip;
 
+pub use crate::encoding::kv::rotation::{Pairing, Rotation};
 pub use cache::{Cache, Dtype, Shape, Side};
 pub use digest::{CHUNK_TOKENS, Digest, PrefixKey, salt_id};
 #[cfg(feature = "sources")]
-pub use files::{KvSummary, export, import};
-pub use layout::KvLayout;
+pub use files::{Chosen, KvSummary, export, fit_files, import, read_cache};
+pub use fit::{FitOptions, Rope, fit};
+pub use layout::{KvLayout, NamedProfile};
+#[cfg(feature = "sources")]
+pub use npy::{read_npy, read_npz, write_npz};
+pub use profile::{KvProfile, describe};
 pub use reader::{Hit, KvFile, Sequence};
 #[cfg(feature = "sources")]
-pub use tensors::{read_safetensors, write_safetensors};
+pub use tensors::{ReadCache, read_safetensors, write_safetensors};
 pub use write::{KvOptions, KvWriter};

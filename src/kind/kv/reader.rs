@@ -192,6 +192,26 @@ impl KvFile {
         rows
     }
 
+    /// The rows from the start of a sequence to the end of the run whose digest starts with these
+    /// hexadecimal digits; fails unless there is just one such digest.
+    pub fn prefix_of(&self, digits: &str) -> Result<Range<u64>> {
+        let matches = |digest: &&Digest| digest.to_string().starts_with(digits);
+        let mut found = self.runs.keys().filter(matches);
+        let (Some(digest), None) = (found.next(), found.next()) else {
+            return Err(Error::invalid(format!(
+                "no digest of the file, or more than one, starts with {digits}"
+            )));
+        };
+        let run = self.runs.get(digest).and_then(|copies| copies.first());
+        let rows = run.and_then(|run| {
+            let holds =
+                |s: &&Sequence| s.rows.start <= run.rows.start && run.rows.end <= s.rows.end;
+            let sequence = self.sequences.iter().find(holds)?;
+            Some(sequence.rows.start..run.rows.end)
+        });
+        rows.ok_or_else(|| Error::corrupt("a run outside of all sequences"))
+    }
+
     /// Hands over some heads of some rows, layer after layer, keys before values, each as soon as its
     /// bytes are there: `[rows, heads, head_dim]`, little-endian. Gives the bytes that were read.
     pub fn layers(

@@ -7,7 +7,8 @@ use arrow::datatypes::SchemaRef;
 
 use super::cache::{Cache, Shape};
 use super::digest::PrefixKey;
-use super::layout::KvLayout;
+use super::layout::{KvLayout, NamedProfile};
+use super::profile::KvProfile;
 use super::table::{self, Header};
 use crate::encoding::Profile;
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ pub struct KvOptions {
     pub model: String,
     /// Encodings for columns: a glob over names (`k*`, `v3`), and the encoding's words.
     pub specs: Vec<(String, String)>,
+    /// Profiles by the names that specs call them by; others are read from the path that is named.
+    pub profiles: Vec<NamedProfile>,
     /// Size against speed, for the keys of the rows.
     pub profile: Profile,
     /// Threads that encode; 0 takes what the machine has.
@@ -36,11 +39,11 @@ impl KvOptions {
         }
     }
 
-    fn write_options(&self) -> WriteOptions {
+    fn write_options(&self, layout: KvLayout) -> WriteOptions {
         WriteOptions {
             profile: self.profile,
             specs: self.specs.clone(),
-            layout: Some(Box::new(KvLayout::new(&self.specs))),
+            layout: Some(Box::new(layout)),
             threads: self.threads,
             ..WriteOptions::default()
         }
@@ -52,6 +55,8 @@ pub struct KvWriter<S: Sink> {
     options: KvOptions,
     sink: Option<S>,
     open: Option<(Shape, SchemaRef, Writer<S>)>,
+    /// Profiles that caches are coded by, whose rotation theirs must be.
+    profiles: Vec<Arc<KvProfile>>,
 }
 
 impl KvWriter<Vec<u8>> {
@@ -80,6 +85,7 @@ impl<S: Sink> KvWriter<S> {
             options,
             sink: Some(sink),
             open: None,
+            profiles: Vec::new(),
         })
     }
 
@@ -91,8 +97,16 @@ impl<S: Sink> KvWriter<S> {
                 model: self.options.model.clone(),
             };
             let schema = header.schema();
+            let options = &self.options;
+            let layout = KvLayout::new(
+                &options.specs,
+                &options.profiles,
+                &header.model,
+                &header.shape,
+            )?;
+            self.profiles = layout.profiles();
             let writer =
-                Writer::with_sink(sink, Arc::clone(&schema), self.options.write_options())?;
+                Writer::with_sink(sink, Arc::clone(&schema), options.write_options(layout))?;
             self.open = Some((header.shape, schema, writer));
         }
         let Some((shape, schema, writer)) = &mut self.open else {
@@ -103,6 +117,9 @@ impl<S: Sink> KvWriter<S> {
                 "a cache of {:?} cannot join those of {shape:?} in one file",
                 cache.shape()
             )));
+        }
+        for profile in &self.profiles {
+            profile.check_rotation(cache)?;
         }
         let key = PrefixKey::new(&self.options.model, salt);
         writer.write(&table::batch(schema, &key, salt, cache)?)

@@ -8,7 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::buffer::Buffer;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Field, Int64Type};
+use pilaster::encoding::kv::format::Format;
+use pilaster::encoding::kv::klt::{self, Quality};
+use pilaster::encoding::kv::rotation::{Pairing, Rotation};
+use pilaster::encoding::kv::slice::Slice;
+use pilaster::encoding::kv::transform::{Parent, exact_rows, quantize};
 use pilaster::encoding::log::view;
 use pilaster::encoding::table::model::{KIND, Stored};
 use pilaster::encoding::table::spec::{
@@ -36,6 +41,7 @@ pub fn prepare(encoding: &dyn Encoding, array: &ArrayRef) -> Result<Option<Prepa
         super::RESTORE => restored(array),
         CONTEXT => Ok(conditioned(array)),
         view::ID => Ok(lines(array)),
+        klt::ID => Ok(transformed(array)),
         _ => Ok(Some(Prepared {
             models: Models::default(),
             parents: (0..encoding.parents_needed())
@@ -73,6 +79,90 @@ fn lines(array: &ArrayRef) -> Option<Prepared> {
         models,
         parents: vec![Arc::new(lines)],
     })
+}
+
+/// Codes that the array about follows from, those of its keys, and positions.
+fn transformed(array: &ArrayRef) -> Option<Prepared> {
+    let data_type = array.data_type();
+    let format = Format::of_lists(data_type)?;
+    let (values, width) = format.floats(array)?;
+    let slice = slice(width, format == Format::Single);
+    let mut rng = Rng::new(values.len() as u64);
+    let mut position = 0;
+    let positions: Vec<u32> = (0..array.len())
+        .map(|_| {
+            position = if rng.chance(0.03) {
+                rng.below(9) as u32
+            } else {
+                position + 1
+            };
+            position
+        })
+        .collect();
+    let keys: Vec<i16> = values.iter().map(|_| rng.below(7) as i16 - 3).collect();
+    let quality = Quality {
+        step: 128,
+        parent_step: 256,
+        sinks: 2,
+    };
+    let exact = exact_rows(&slice, &values, &positions, quality.sinks);
+    let parent = Parent {
+        codes: &keys,
+        step: quality.parent_step,
+    };
+    let codes = quantize(
+        &slice,
+        quality.step,
+        &values,
+        &positions,
+        &exact,
+        Some(parent),
+    );
+    let list = |codes: Vec<i16>| -> ArrayRef {
+        let item = Arc::new(Field::new("item", DataType::Int16, false));
+        let codes = Arc::new(Int16Array::from(codes));
+        Arc::new(FixedSizeListArray::new(item, width as i32, codes, None))
+    };
+    let mut models = Models::default();
+    models.push(Arc::new(slice.to_model()));
+    models.push(Arc::new(quality.to_model()));
+    Some(Prepared {
+        models,
+        parents: vec![
+            list(codes),
+            list(keys),
+            Arc::new(UInt32Array::from(positions)),
+        ],
+    })
+}
+
+/// Maps of multiples of a step, so that multiples of an eighth come back as they were; not so if heads
+/// are turned.
+fn slice(width: usize, still: bool) -> Slice {
+    let mut basis = vec![0i16; width * width];
+    let mut predict = vec![0i16; width * width];
+    for i in 0..width {
+        basis[i * width + (i + 1) % width] = if i % 2 == 0 { 1 << 14 } else { -(1 << 14) };
+        predict[i * width + i] = 1 << 5;
+        predict[i * width + (i + 2) % width] -= 3 << 5;
+    }
+    let pairing = Pairing::Interleaved;
+    Slice {
+        width,
+        group: width,
+        head: width,
+        fraction: 10,
+        mean: (0..width as i32).map(|i| 128 * i).collect(),
+        deviation: 1000,
+        basis,
+        predict,
+        shift: 5,
+        scales: vec![160; width],
+        rotation: match still {
+            true => Rotation::none(),
+            false => Rotation::with_base(pairing, 100.0, width / 2 * 2),
+        },
+    }
 }
 
 /// A parent of few distinct values.

@@ -19,6 +19,7 @@ const ROWS: usize = 150;
 pub fn table(encoding: &dyn Encoding) -> RecordBatch {
     let columns: Vec<(String, ArrayRef)> = columns()
         .into_iter()
+        .chain(columns_of(encoding.id()))
         .filter(|(_, array)| stores(encoding, array))
         .collect();
     assert!(
@@ -45,6 +46,23 @@ fn stores(encoding: &dyn Encoding, array: &ArrayRef) -> bool {
     // Of a lossy encoding, the values that it happens to keep.
     let stored = encoded.map(|e| conformance::as_stored(e).unwrap());
     stored.is_some_and(|e| crate::same::same(&lowered, &e.array).is_ok())
+}
+
+/// Columns that one encoding alone takes: those of all stay as they were.
+fn columns_of(id: &str) -> Option<(String, ArrayRef)> {
+    if id != pilaster::encoding::kv::coefficients::ID {
+        return None;
+    }
+    // Some large integers, some rows of zeros.
+    let level = |i: usize| match (i / 6 % 20, mix(i)) {
+        (7 | 8, _) => 0,
+        (_, x) if x % 97 == 0 => 1000 - (x % 2000) as i16,
+        (_, x) => (x % (1 + 24 / (1 + i as u64 % 6))) as i16 - 2,
+    };
+    let values: Int16Array = (0..ROWS * 6).map(level).collect();
+    let item = Arc::new(Field::new("item", DataType::Int16, false));
+    let lists = FixedSizeListArray::new(item, 6, Arc::new(values), None);
+    Some(("codes".to_owned(), Arc::new(lists)))
 }
 
 /// A mixed number that depends on the row in a way that no seed can change.
