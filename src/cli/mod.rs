@@ -17,6 +17,7 @@ mod grep;
 mod import;
 mod inspect;
 mod progress;
+mod search;
 mod shell;
 mod sql;
 mod statements;
@@ -45,6 +46,7 @@ enum Command {
     Export(export::Args),
     Sql(sql::Args),
     Grep(grep::Args),
+    Search(search::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Demo(demo::Args),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args, quiet),
         Command::Sql(args) => sql::run(&args, quiet),
         Command::Grep(args) => grep::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),

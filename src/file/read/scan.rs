@@ -17,6 +17,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::fetch::{Fetcher, narrowed_type};
 use super::meta::FileMeta;
+use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::machine::{Machine, Step};
@@ -43,6 +44,19 @@ pub trait Predicate: Debug + Send + Sync {
     fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray>;
 }
 
+/// Which rows to keep by how far their vectors are from a query, before any is decoded.
+pub trait Near: Debug + Send + Sync {
+    /// The column of the schema that holds the vectors, fixed-size lists of 32-bit floats.
+    fn column(&self) -> usize;
+
+    /// What distances are from.
+    fn query(&self) -> &Query;
+
+    /// The rows that may be wanted, given bounds of their distances. Asked just before rows are read, so
+    /// the answer may sharpen while the scan runs.
+    fn keep(&self, distances: &Distances) -> Result<BooleanBuffer>;
+}
+
 /// What a scan shall give.
 #[derive(Debug, Clone, Default)]
 pub struct ScanRequest {
@@ -52,6 +66,8 @@ pub struct ScanRequest {
     pub rows: Vec<Range<u64>>,
     /// Which of those rows.
     pub predicate: Option<Arc<dyn Predicate>>,
+    /// Which of those that the predicate keeps.
+    pub near: Option<Arc<dyn Near>>,
     /// Most rows that come out.
     pub limit: Option<u64>,
     /// Most rows in a batch; 0 leaves it to the scan.
@@ -92,9 +108,19 @@ pub struct ScanMetrics {
     pub zones_pruned: u64,
     /// Values that were decoded, those of hidden columns too.
     pub values_decoded: u64,
+    /// Rows of which bounds of distances were found.
+    pub distances: u64,
+    /// Rows that such bounds excluded.
+    pub distances_pruned: u64,
     /// Rows that came out.
     pub rows_out: u64,
 }
+
+/// Rows of the first window of a scan that asks for near vectors; each window after it is twice as large.
+/// So the first rows make a limit for the others, which costs little.
+const FIRST_NEAR_ROWS: u64 = 256;
+/// A second look at codes pays only for more rows than this.
+const FEW_NEAR_ROWS: usize = 64;
 
 /// Directory positions of columns of the schema.
 pub(crate) fn directory_positions(meta: &FileMeta, columns: &[usize]) -> Result<Vec<usize>> {
@@ -117,6 +143,8 @@ struct Window {
     /// Candidates, then survivors, counted from the window's start.
     selection: Selection,
     filtered: bool,
+    /// The next look at distances, if there is one.
+    near: Option<Stage>,
     /// Predicate columns that were decoded: the schema's column, its surviving rows.
     at_hand: Vec<(usize, ArrayRef)>,
 }
@@ -148,6 +176,10 @@ impl Scan {
             request.rows.push(0..meta.rows());
         }
         let mut last = 0;
+        let mut most = match request.near {
+            Some(_) => FIRST_NEAR_ROWS,
+            None => WINDOW_ROWS,
+        };
         let mut windows = VecDeque::new();
         for range in &request.rows {
             if range.start < last || range.end < range.start || range.end > meta.rows() {
@@ -162,7 +194,9 @@ impl Scan {
             let mut start = range.start;
             while start < range.end {
                 let end = ((start / WINDOW_ROWS + 1) * WINDOW_ROWS).min(range.end);
+                let end = end.min(start + most);
                 windows.push_back(start..end);
+                most = (2 * most).min(WINDOW_ROWS);
                 start = end;
             }
         }
@@ -271,6 +305,7 @@ impl Scan {
             rows,
             selection,
             filtered: self.request.predicate.is_none(),
+            near: self.request.near.as_ref().map(|_| Stage::Coarse),
             at_hand: Vec::new(),
         }
     }
@@ -316,6 +351,54 @@ impl Scan {
         window.selection = compose(&window.selection, len, &kept);
         window.filtered = true;
         Ok(())
+    }
+
+    /// Drops rows that are too far; answers with ranges that are missing.
+    fn near_window(&mut self, window: &mut Window, stage: Stage) -> Result<Vec<Range<u64>>> {
+        let len = (window.rows.end - window.rows.start) as usize;
+        let count = window.selection.count(len);
+        let (Some(near), true) = (self.request.near.clone(), count > 0) else {
+            window.near = None;
+            return Ok(Vec::new());
+        };
+        let column = directory_positions(&self.fetcher.meta, &[near.column()])?[0];
+        let (rows, selection, query) = (&window.rows, &window.selection, near.query());
+        let missing = self.fetcher.load(&[column])?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let missing = self
+            .fetcher
+            .plan_distances(column, rows, selection, stage)?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let found = self
+            .fetcher
+            .distances(column, rows, selection, query, stage)?;
+        let kept = near.keep(&found)?;
+        if kept.len() != count || found.len() != count {
+            return Err(Error::invalid(
+                "bounds of distances came for a wrong number of rows",
+            ));
+        }
+        let left = kept.count_set_bits();
+        if stage == Stage::Coarse {
+            self.metrics.distances += count as u64;
+        }
+        self.metrics.distances_pruned += (count - left) as u64;
+        window.near = match stage {
+            Stage::Coarse if found.finer && left > FEW_NEAR_ROWS => Some(Stage::Fine),
+            _ => None,
+        };
+        if left < count {
+            let keep = BooleanArray::new(kept.clone(), None);
+            for (_, array) in &mut window.at_hand {
+                *array = compute::filter(array, &keep)?;
+            }
+            window.selection = compose(&window.selection, len, &kept);
+        }
+        Ok(Vec::new())
     }
 
     fn finish_window(&mut self, window: Window) -> Result<()> {
@@ -395,6 +478,14 @@ impl Machine for Scan {
                     None => return Ok(Step::Done),
                 },
             };
+            if let (true, Some(stage)) = (window.filtered, window.near) {
+                let missing = self.near_window(&mut window, stage)?;
+                self.window = Some(window);
+                match missing.is_empty() {
+                    true => continue,
+                    false => return self.need(missing),
+                }
+            }
             let columns = match window.filtered {
                 true => &self.output,
                 false => &self.filter,
