@@ -26,7 +26,7 @@ pub use nearest::VectorColumn;
 #[cfg(feature = "query")]
 pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};
 pub use read::{
-    ColumnMeta, ColumnScan, FileMeta, MAX_EXACT, MIN_EXACT, Opener, Predicate, ROW_ID, Scan,
+    ColumnMeta, ColumnScan, FileMeta, MAX_EXACT, MIN_EXACT, Near, Opener, Predicate, ROW_ID, Scan,
     ScanMetrics, ScanRequest, ZoneColumn, ZoneLoader, Zones,
 };
 pub use verify::VerifyReport;

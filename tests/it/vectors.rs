@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use pilaster::file::ReadAt;
 use pilaster::kind::embeddings::search::{Metric, Neighbour, Query, nearest as nearest_rows};
 use pilaster::kind::embeddings::source::VectorSource;
-use pilaster::kind::embeddings::{ImportOptions, import};
+use pilaster::kind::embeddings::{ImportOptions, import, import_batches};
 use pilaster::{File, WriteOptions, Writer};
 
 use crate::generate::Rng;
@@ -198,12 +198,80 @@ fn files_of_vectors_come_back_bit_for_bit() {
     for (name, bytes) in [("a.npy", npy(50, 7, &given)), ("a.fvecs", fvecs(7, &given))] {
         let (source, pil) = (scratch.path().join(name), scratch.path().join("a.pil"));
         std::fs::write(&source, bytes).unwrap();
-        let done = import(&source, &pil, &ImportOptions::default()).unwrap();
+        let done = import(&[&source], &pil, &ImportOptions::default()).unwrap();
         assert_eq!((done.rows, done.dimension), (50, 7));
         let back = values(&read_all(&File::open(&pil).unwrap()).unwrap());
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back), bits(&given), "{name}");
     }
+}
+
+#[test]
+fn several_files_make_one_column_if_they_agree() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    std::fs::write(path("a.npy"), npy(50, 7, &vectors(50, 7))).unwrap();
+    std::fs::write(path("b.fvecs"), fvecs(7, &vectors(60, 7)[50 * 7..])).unwrap();
+    std::fs::write(path("c.npy"), npy(5, 3, &vectors(5, 3))).unwrap();
+    let (pil, options) = (path("all.pil"), ImportOptions::default());
+    let done = import(&[path("a.npy"), path("b.fvecs")], &pil, &options).unwrap();
+    assert_eq!((done.rows, done.dimension), (60, 7));
+    let back = values(&read_all(&File::open(&pil).unwrap()).unwrap());
+    assert_eq!(back, vectors(60, 7));
+    let error = import(&[path("a.npy"), path("c.npy")], &pil, &options).unwrap_err();
+    assert!(
+        error.to_string().contains("c.npy holds vectors of type"),
+        "{error}"
+    );
+}
+
+#[test]
+fn list_columns_of_a_table_become_vectors_beside_the_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let pil = scratch.path().join("t.pil");
+    let lists = |rows: &[Option<[f64; 3]>]| {
+        let rows = rows.iter().map(|r| r.map(|r| r.map(Some).to_vec()));
+        Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(rows)) as ArrayRef
+    };
+    let batch = |ids: Vec<i64>, rows: &[Option<[f64; 3]>]| {
+        let ids = Arc::new(Int64Array::from(ids)) as ArrayRef;
+        RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("e", lists(rows), true)])
+    };
+    // The dimension shows only in the second batch.
+    let batches = [
+        batch(vec![1, 2], &[None, None]).unwrap(),
+        batch(
+            vec![3, 4],
+            &[Some([0.5, 1.0, -1.0]), Some([0.0, 2.0, 0.25])],
+        )
+        .unwrap(),
+    ];
+    let options = ImportOptions {
+        specs: vec![("e".to_owned(), "lvq8".to_owned())],
+        ..ImportOptions::default()
+    };
+    let schema = batches[0].schema();
+    let mut given = batches.iter().cloned().map(Ok);
+    let done = import_batches(&schema, &mut given, &pil, &options).unwrap();
+    assert_eq!((done.rows, done.dimension), (4, 3));
+    let file = File::open(&pil).unwrap();
+    let table = read_all(&file).unwrap();
+    let DataType::FixedSizeList(item, 3) = table.schema().field(1).data_type().clone() else {
+        panic!("{}", table.schema());
+    };
+    assert_eq!(*item.data_type(), DataType::Float32);
+    assert_eq!(table.column(1).null_count(), 2);
+    assert!(file.meta().column(1).unwrap().lossiness.is_some());
+    let asked = Query::new(Metric::L2, [0.0, 2.0, 0.0]).unwrap();
+    let found = file.nearest(1, &asked, 10, None).unwrap();
+    assert_eq!(found.iter().map(|n| n.row).collect::<Vec<_>>(), [3, 2]);
+    let wrong = ImportOptions {
+        columns: vec!["id".to_owned()],
+        ..ImportOptions::default()
+    };
+    let mut given = batches.iter().cloned().map(Ok);
+    let error = import_batches(&schema, &mut given, &pil, &wrong).unwrap_err();
+    assert!(error.to_string().contains("holds no vectors"), "{error}");
 }
 
 #[test]
@@ -228,7 +296,7 @@ fn damaged_files_of_vectors_are_refused_in_one_sentence() {
         let source = scratch.path().join(name);
         std::fs::write(&source, bytes).unwrap();
         let pil = scratch.path().join("never.pil");
-        let error = import(&source, &pil, &ImportOptions::default()).unwrap_err();
+        let error = import(&[&source], &pil, &ImportOptions::default()).unwrap_err();
         assert!(error.to_string().contains(says), "{name}: {error}");
         assert!(!pil.exists(), "{name}");
     }

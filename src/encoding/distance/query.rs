@@ -26,6 +26,8 @@ pub struct Query {
     byte_sum: i32,
     /// Norm of what the bytes miss of the values, rounded up.
     missed: f32,
+    /// Norm of what was lost when the values were rounded to 32 bits, rounded up.
+    blur: f32,
 }
 
 impl Query {
@@ -58,7 +60,20 @@ impl Query {
             bytes,
             scale,
             missed: missed.sqrt() as f32 * (1.0 + 4.0 * ROUNDING),
+            blur: 0.0,
             values,
+        })
+    }
+
+    /// A query of 64-bit floats. Bounds hold for it, not for what is left of it in 32 bits, which is what
+    /// [`Query::distance`] uses.
+    pub fn of_doubles(metric: Metric, values: &[f64]) -> Result<Self> {
+        let rounded: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+        let lost = |(v, r): (&f64, &f32)| (v - f64::from(*r)).powi(2);
+        let lost: f64 = values.iter().zip(&rounded).map(lost).sum();
+        Ok(Self {
+            blur: lost.sqrt() as f32 * (1.0 + 4.0 * ROUNDING),
+            ..Self::new(metric, rounded)?
         })
     }
 
@@ -135,15 +150,15 @@ impl Query {
     /// Bounds from sums over decoded values. `factors` multiply the values of each row.
     pub fn of_sums(&self, sums: &Sums, factors: Option<&[f32]>) -> Distances {
         if let (Metric::L2, None) = (self.metric, factors) {
-            let rounding = self.rounding();
+            let (rounding, blur) = (self.rounding(), self.blur);
             let bound = |part: f32, more: f32| {
                 // What overflowed is not known.
                 let of = move |s: &f32| s.sqrt() * part + more + 0.0 * s;
                 sums.first.iter().map(of).collect::<Vec<f32>>()
             };
             return Distances {
-                lower: bound(1.0 - rounding, -UNDERFLOW),
-                upper: bound(1.0 + rounding, UNDERFLOW),
+                lower: bound(1.0 - rounding, -UNDERFLOW - blur),
+                upper: bound(1.0 + rounding, UNDERFLOW + blur),
                 ..Distances::default()
             };
         }
@@ -173,13 +188,14 @@ impl Kernel for Bounding<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (norm, rounding) = (self.query.norm, self.query.rounding());
+        let blur = self.query.blur;
         let inputs = self.products.iter().zip(self.slack).zip(self.norms);
         let outputs = self.out.lower.iter_mut().zip(self.out.upper.iter_mut());
         let rows = inputs.zip(outputs);
         match self.query.metric {
             Metric::InnerProduct => {
                 for (((product, slack), own), (lower, upper)) in rows {
-                    let slack = slack + rounding * (norm * own) + UNDERFLOW;
+                    let slack = slack + rounding * (norm * own) + blur * own + UNDERFLOW;
                     let known = 0.0 * product;
                     *lower = -product - slack + known;
                     *upper = -product + slack + known;
@@ -191,7 +207,8 @@ impl Kernel for Bounding<'_> {
                     // null.
                     let sound = norm > SMALLEST && *own > SMALLEST;
                     let norms = if sound { norm * own } else { 0.0 };
-                    let (cosine, slack) = (product / norms, slack / norms + 4.0 * rounding);
+                    let cosine = product / norms;
+                    let slack = (slack + 2.0 * blur * own) / norms + 4.0 * rounding;
                     let known = 0.0 * product * norms / norms;
                     *lower = 1.0 - cosine - slack + known;
                     *upper = 1.0 - cosine + slack + known;
@@ -205,8 +222,8 @@ impl Kernel for Bounding<'_> {
                     // Not `max`, which would make a number of NaN.
                     let low = distance - slack;
                     let low = if low < 0.0 { 0.0 } else { low };
-                    *lower = low.sqrt() * (1.0 - rounding) - UNDERFLOW;
-                    *upper = (distance + slack).sqrt() * (1.0 + rounding) + UNDERFLOW;
+                    *lower = low.sqrt() * (1.0 - rounding) - UNDERFLOW - blur;
+                    *upper = (distance + slack).sqrt() * (1.0 + rounding) + UNDERFLOW + blur;
                 }
             }
         }

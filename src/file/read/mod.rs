@@ -12,5 +12,5 @@ pub use column::{ChunkMeta, ColumnMeta, ModelMeta};
 pub use columns::ColumnScan;
 pub(crate) use fetch::Fetcher;
 pub use meta::{DirectoryEntry, FileMeta, Opener};
-pub use scan::{Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest};
+pub use scan::{Near, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest};
 pub use zones::{MAX_EXACT, MIN_EXACT, ZoneColumn, ZoneLoader, Zones};

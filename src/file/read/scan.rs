@@ -17,6 +17,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::fetch::{Fetcher, narrowed_type};
 use super::meta::FileMeta;
+use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{Needles, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::machine::{Machine, Step};
@@ -51,6 +52,19 @@ pub trait Predicate: Debug + Send + Sync {
     fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray>;
 }
 
+/// Which rows to keep by how far their vectors are from a query, before any is decoded.
+pub trait Near: Debug + Send + Sync {
+    /// The column of the schema that holds the vectors, fixed-size lists of 32-bit floats.
+    fn column(&self) -> usize;
+
+    /// What distances are from.
+    fn query(&self) -> &Query;
+
+    /// The rows that may be wanted, given bounds of their distances. Asked just before rows are read, so
+    /// the answer may sharpen while the scan runs.
+    fn keep(&self, distances: &Distances) -> Result<BooleanBuffer>;
+}
+
 /// What a scan shall give.
 #[derive(Debug, Clone, Default)]
 pub struct ScanRequest {
@@ -60,6 +74,8 @@ pub struct ScanRequest {
     pub rows: Vec<Range<u64>>,
     /// Which of those rows.
     pub predicate: Option<Arc<dyn Predicate>>,
+    /// Which of those that the predicate keeps.
+    pub near: Option<Arc<dyn Near>>,
     /// Most rows that come out.
     pub limit: Option<u64>,
     /// Most rows in a batch; 0 leaves it to the scan.
@@ -100,9 +116,19 @@ pub struct ScanMetrics {
     pub zones_pruned: u64,
     /// Values that were decoded, those of hidden columns too.
     pub values_decoded: u64,
+    /// Rows of which bounds of distances were found.
+    pub distances: u64,
+    /// Rows that such bounds excluded.
+    pub distances_pruned: u64,
     /// Rows that came out.
     pub rows_out: u64,
 }
+
+/// Rows of the first window of a scan that asks for near vectors; each window after it is twice as large.
+/// So the first rows make a limit for the others, which costs little.
+const FIRST_NEAR_ROWS: u64 = 256;
+/// A second look at codes pays only for more rows than this.
+const FEW_NEAR_ROWS: usize = 64;
 
 /// Directory positions of columns of the schema.
 pub(crate) fn directory_positions(meta: &FileMeta, columns: &[usize]) -> Result<Vec<usize>> {
@@ -125,6 +151,8 @@ struct Window {
     /// Candidates, then survivors, counted from the window's start.
     selection: Selection,
     filtered: bool,
+    /// The next look at distances, if there is one.
+    near: Option<Stage>,
     /// Predicate columns that were decoded: the schema's column, its surviving rows.
     at_hand: Vec<(usize, ArrayRef)>,
 }
@@ -140,6 +168,8 @@ pub struct Scan {
     filter_schema: Option<SchemaRef>,
     /// Rows that are not yet in a window.
     rows: VecDeque<Range<u64>>,
+    /// Most rows of the next window of a scan that asks for near vectors.
+    near_rows: Option<u64>,
     window: Option<Window>,
     ready: VecDeque<RecordBatch>,
     metrics: ScanMetrics,
@@ -172,6 +202,7 @@ impl Scan {
         let rows = ranges.filter(|r| !r.is_empty()).cloned().collect();
         Ok(Self {
             fetcher: Fetcher::new(meta),
+            near_rows: request.near.as_ref().map(|_| FIRST_NEAR_ROWS),
             request,
             output,
             filter,
@@ -257,6 +288,11 @@ impl Scan {
         let start = range.start;
         let boundary = (start / WINDOW_ROWS + 1).saturating_mul(WINDOW_ROWS);
         let mut end = boundary.min(range.end);
+        if let Some(most) = &mut self.near_rows {
+            // The first rows make a threshold by which most others fall.
+            end = end.min(start + *most);
+            *most = (2 * *most).min(WINDOW_ROWS);
+        }
         let zone_rows = self.fetcher.meta.zone_rows();
         // Halved at zones, until one is left.
         while self.decoded_bytes(columns, &(start..end))? > WINDOW_BYTES {
@@ -314,6 +350,7 @@ impl Scan {
             rows,
             selection,
             filtered: self.request.predicate.is_none(),
+            near: self.request.near.as_ref().map(|_| Stage::Coarse),
             at_hand: Vec::new(),
         }
     }
@@ -366,6 +403,54 @@ impl Scan {
         window.selection = compose(&window.selection, len, &kept);
         window.filtered = true;
         Ok(())
+    }
+
+    /// Drops rows that are too far; answers with ranges that are missing.
+    fn near_window(&mut self, window: &mut Window, stage: Stage) -> Result<Vec<Range<u64>>> {
+        let len = (window.rows.end - window.rows.start) as usize;
+        let count = window.selection.count(len);
+        let (Some(near), true) = (self.request.near.clone(), count > 0) else {
+            window.near = None;
+            return Ok(Vec::new());
+        };
+        let column = directory_positions(&self.fetcher.meta, &[near.column()])?[0];
+        let (rows, selection, query) = (&window.rows, &window.selection, near.query());
+        let missing = self.fetcher.load(&[column])?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let missing = self
+            .fetcher
+            .plan_distances(column, rows, selection, stage)?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let found = self
+            .fetcher
+            .distances(column, rows, selection, query, stage)?;
+        let kept = near.keep(&found)?;
+        if kept.len() != count || found.len() != count {
+            return Err(Error::invalid(
+                "bounds of distances came for a wrong number of rows",
+            ));
+        }
+        let left = kept.count_set_bits();
+        if stage == Stage::Coarse {
+            self.metrics.distances += count as u64;
+        }
+        self.metrics.distances_pruned += (count - left) as u64;
+        window.near = match stage {
+            Stage::Coarse if found.finer && left > FEW_NEAR_ROWS => Some(Stage::Fine),
+            _ => None,
+        };
+        if left < count {
+            let keep = BooleanArray::new(kept.clone(), None);
+            for (_, array) in &mut window.at_hand {
+                *array = compute::filter(array, &keep)?;
+            }
+            window.selection = compose(&window.selection, len, &kept);
+        }
+        Ok(Vec::new())
     }
 
     fn finish_window(&mut self, window: Window) -> Result<()> {
@@ -445,6 +530,14 @@ impl Machine for Scan {
                     None => return Ok(Step::Done),
                 },
             };
+            if let (true, Some(stage)) = (window.filtered, window.near) {
+                let missing = self.near_window(&mut window, stage)?;
+                self.window = Some(window);
+                match missing.is_empty() {
+                    true => continue,
+                    false => return self.need(missing),
+                }
+            }
             let columns = match window.filtered {
                 true => &self.output,
                 false => &self.filter,
