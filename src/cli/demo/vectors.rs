@@ -107,9 +107,17 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
     stage.say("")?;
     stage.name("products")?;
     let query: Vec<String> = vectors[7].iter().map(|v| format!("{v:.3}")).collect();
-    let query = format!(
-        "SELECT count(*) AS near FROM products WHERE array_distance(v, [{}]) < 3.0",
-        query.join(", ")
+    let query = query.join(", ");
+    let nearest = format!(
+        "SELECT array_distance(v, [{query}]) AS distance FROM products ORDER BY distance LIMIT 5"
     );
-    stage.ask(&[("Products within a distance of product 7", &query)])
+    let within =
+        format!("SELECT count(*) AS near FROM products WHERE array_distance(v, [{query}]) < 3.0");
+    stage.ask(&[
+        (
+            "The products nearest to product 7, found on the codes",
+            &nearest,
+        ),
+        ("And how many lie within a distance", &within),
+    ])
 }
