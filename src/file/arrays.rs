@@ -10,7 +10,10 @@ use crate::error::Result;
 /// written out, as decoders have them in hand.
 pub(crate) fn decoded_bytes(array: &dyn Array) -> u64 {
     let len = array.len() as u64;
-    let nulls = array.nulls().map_or(0, |_| len.div_ceil(8));
+    let nulls = match array.null_count() {
+        0 => 0,
+        _ => len.div_ceil(8),
+    };
     let offsets = |width: u64| (len + 1) * width;
     let below = |values: &ArrayRef, from: usize, to: usize| {
         decoded_bytes(values.slice(from, to - from).as_ref())
@@ -48,9 +51,10 @@ pub(crate) fn decoded_bytes(array: &dyn Array) -> u64 {
             _ => {
                 let data = array.to_data();
                 let size = data.get_slice_memory_size();
-                // The null buffer is counted already.
+                // Null buffers are counted already, and only if there are nulls.
+                let bitmap = array.nulls().map_or(0, |_| len.div_ceil(8));
                 size.map_or(array.get_array_memory_size() as u64, |s| {
-                    (s as u64).saturating_sub(nulls)
+                    (s as u64).saturating_sub(bitmap)
                 })
             }
         }
@@ -80,9 +84,10 @@ fn written_out(array: &dyn Array) -> u64 {
             },
         }
     };
-    let rows = dictionary.normalized_keys();
-    // Keys of nulls may lie beyond the values.
-    let rows = rows.into_iter().filter(|&i| i < values.len());
+    let nulls = array.logical_nulls();
+    let rows = dictionary.normalized_keys().into_iter().enumerate();
+    let rows = rows.filter(|(row, _)| nulls.as_ref().is_none_or(|n| n.is_valid(*row)));
+    let rows = rows.map(|(_, key)| key);
     array.len() as u64 * key + rows.map(size).sum::<u64>()
 }
 
