@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, new_empty_array};
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::compute;
 use arrow::datatypes::DataType;
 
 use super::chunk::{ChunkCache, Purpose};
