@@ -66,10 +66,21 @@ pub(super) fn run(args: &Args) -> Outcome {
         before: args.before_context.max(args.context),
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let found = grep(&args.pattern, &args.files, &options, &mut out)?;
+    let mut failed = false;
+    let found = grep(
+        &args.pattern,
+        &args.files,
+        &options,
+        &mut out,
+        &mut |error| {
+            failed = true;
+            eprintln!("error: {error}");
+        },
+    )?;
     out.flush()?;
-    Ok(match found {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(1),
-    })
+    Ok(ExitCode::from(match (failed, found) {
+        (true, _) => 2,
+        (false, true) => 0,
+        (false, false) => 1,
+    }))
 }

@@ -18,6 +18,7 @@ mod import;
 mod inspect;
 mod kv;
 mod progress;
+mod search;
 mod shell;
 mod sql;
 mod statements;
@@ -46,6 +47,7 @@ enum Command {
     Export(export::Args),
     Sql(sql::Args),
     Grep(grep::Args),
+    Search(search::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Kv(kv::Args),
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args, quiet),
         Command::Sql(args) => sql::run(&args, quiet),
         Command::Grep(args) => grep::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args, quiet),
         Command::Kv(args) => kv::run(&args, quiet),

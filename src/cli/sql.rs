@@ -140,6 +140,11 @@ impl Session {
     /// Gives a file a name.
     pub(super) fn name(&mut self, name: &str, path: &str) -> Outcome<()> {
         exists(path)?;
+        // SQL folds names that are not quoted to lower case; both spellings shall be found.
+        let folded = name.to_ascii_lowercase();
+        if folded != name {
+            self.name(&folded, path)?;
+        }
         let statement = format!(
             "CREATE EXTERNAL TABLE \"{}\" STORED AS PILASTER LOCATION '{}'",
             name.replace('"', "\"\""),
@@ -205,7 +210,10 @@ impl Session {
                     rows += batch.num_rows();
                     let room = batch.num_rows().min(TABLE_ROWS - kept);
                     kept += room;
-                    shown.push(batch.slice(0, room));
+                    // Even a slice of no rows would keep its batch in memory.
+                    if room > 0 {
+                        shown.push(batch.slice(0, room));
+                    }
                 }
                 table(&schema, &shown, rows - kept)?;
                 return Ok(rows as u64);

@@ -28,18 +28,42 @@ pub(super) fn is_blank(text: &str) -> bool {
 pub(super) fn quoted_paths(text: &str) -> Vec<String> {
     let mut paths = Vec::new();
     let mut table_next = false;
-    let mut in_from = false;
+    // For each open parenthesis, whether it is a function's, and whether the list of tables of a
+    // query goes on.
+    let mut nested = vec![(false, false)];
+    let mut last = String::new();
     for (_, token) in tokens(text) {
+        let word = match &token {
+            Token::Word(word) => word.to_ascii_uppercase(),
+            _ => String::new(),
+        };
+        let (call, in_from) = nested
+            .last_mut()
+            .map_or((false, None), |n| (n.0, Some(&mut n.1)));
         match token {
-            Token::Word(word) => {
-                let word = word.to_ascii_uppercase();
-                in_from = match word.as_str() {
-                    "FROM" | "JOIN" => true,
-                    "WHERE" | "GROUP" | "ORDER" | "HAVING" | "LIMIT" | "ON" | "USING"
-                    | "SELECT" | "UNION" | "WINDOW" => false,
-                    _ => in_from,
+            Token::Word(_) => {
+                // `extract(year FROM x)`, `x IS DISTINCT FROM y`.
+                let names = match word.as_str() {
+                    "FROM" => !call && last != "DISTINCT",
+                    other => other == "JOIN",
                 };
-                table_next = matches!(word.as_str(), "FROM" | "JOIN");
+                let ends = matches!(
+                    word.as_str(),
+                    "WHERE"
+                        | "GROUP"
+                        | "ORDER"
+                        | "HAVING"
+                        | "LIMIT"
+                        | "ON"
+                        | "USING"
+                        | "SELECT"
+                        | "UNION"
+                        | "WINDOW"
+                );
+                if let Some(in_from) = in_from {
+                    *in_from = (*in_from || names) && !ends;
+                }
+                table_next = names;
             }
             Token::Quoted(path) => {
                 if table_next {
@@ -47,13 +71,44 @@ pub(super) fn quoted_paths(text: &str) -> Vec<String> {
                 }
                 table_next = false;
             }
-            Token::Other(',') => table_next = in_from,
+            Token::Other(',') => table_next = in_from.is_some_and(|f| *f),
             Token::Other('(') => {
-                in_from = false;
+                // A word before it that is no keyword calls a function, until a SELECT shows that a
+                // query stands there.
+                let keyword = matches!(
+                    last.as_str(),
+                    "" | "FROM"
+                        | "JOIN"
+                        | "IN"
+                        | "AS"
+                        | "EXISTS"
+                        | "ANY"
+                        | "ALL"
+                        | "AND"
+                        | "OR"
+                        | "NOT"
+                        | "UNION"
+                        | "SELECT"
+                        | "WHERE"
+                        | "ON"
+                );
+                nested.push((!keyword, false));
+                table_next = false;
+            }
+            Token::Other(')') => {
+                if nested.len() > 1 {
+                    nested.pop();
+                }
                 table_next = false;
             }
             Token::Other(_) | Token::End => table_next = false,
         }
+        if word == "SELECT"
+            && let Some(open) = nested.last_mut()
+        {
+            open.0 = false;
+        }
+        last = word;
     }
     paths
 }
@@ -151,5 +206,17 @@ mod tests {
         let sql = "SELECT 'a.pil' FROM 'b.pil' AS b, 'c.pil' JOIN 'd.pil' ON b.x = 'e.pil' \
                    WHERE y IN (SELECT z FROM 'f.pil')";
         assert_eq!(quoted_paths(sql), ["b.pil", "c.pil", "d.pil", "f.pil"]);
+        for text_only in [
+            "SELECT * FROM t WHERE s IS DISTINCT FROM 'abc'",
+            "SELECT * FROM t WHERE s IS NOT DISTINCT FROM 'abc'",
+            "SELECT trim(BOTH 'x' FROM 'xax')",
+            "SELECT extract(year FROM d), 'x' FROM t",
+            "SELECT coalesce((SELECT max(s) FROM t), 'none')",
+        ] {
+            assert_eq!(quoted_paths(text_only), [""; 0], "{text_only}");
+        }
+        let sql =
+            "SELECT coalesce((SELECT max(s) FROM 'b.pil'), 'none') FROM (SELECT * FROM 'a.pil')";
+        assert_eq!(quoted_paths(sql), ["b.pil", "a.pil"]);
     }
 }

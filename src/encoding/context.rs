@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Scalar};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
 use arrow::datatypes::DataType;
 
 use super::Profile;
+use super::distance::{Distances, Query, Stage};
 use super::model::{Model, Models};
 use super::node::{MAX_ROWS, Node};
 use super::physical;
@@ -140,6 +141,52 @@ impl<'a> DecodeContext<'a> {
         }
     }
 
+    /// Bounds of the distances of the selected rows of a node, which holds vectors, from a query.
+    pub fn distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+    ) -> Result<Distances> {
+        match self.code_distances(node, data_type, query, stage, selection)? {
+            Some(distances) => Ok(distances),
+            None => {
+                let vectors = self.decode(node, data_type, selection)?;
+                let vectors = vectors.as_fixed_size_list_opt().ok_or_else(|| {
+                    Error::invalid(format!("a column of type {data_type} holds no vectors"))
+                })?;
+                self.reserve_rows(vectors.len(), 4 * size_of::<f32>())?;
+                Distances::of_decoded(vectors, query)
+            }
+        }
+    }
+
+    /// The same if it can be done without decoding.
+    pub fn code_distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+    ) -> Result<Option<Distances>> {
+        check_rows(node)?;
+        selection
+            .check(node.rows)
+            .map_err(|e| Error::corrupt(e.to_string()))?;
+        let encoding = self.registry.get(&node.encoding)?;
+        let found = encoding.distances(node, data_type, query, stage, selection, self)?;
+        let rows = selection.count(node.rows);
+        match found {
+            Some(found) if found.lower.len() != rows || found.upper.len() != rows => Err(
+                Error::corrupt(format!("{} lost rows of distances", node.encoding)),
+            ),
+            found => Ok(found),
+        }
+    }
+
     /// The model that a node refers to.
     pub fn model(&self, node: &Node) -> Result<&Model> {
         let i = node
@@ -214,6 +261,9 @@ pub struct EncodeContext<'a> {
     pub profile: Profile,
     /// True while a sample is encoded: models pushed now are thrown away.
     pub sampling: bool,
+    /// Set by an encoder that has decoded its node, within what readers grant, and found the rows
+    /// again: nobody needs to do so once more.
+    pub proven: bool,
     /// Ids of the encodings above this one, outermost first.
     pub chain: Vec<&'static str>,
     /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
@@ -237,6 +287,7 @@ impl<'a> EncodeContext<'a> {
             parents,
             profile,
             sampling: false,
+            proven: false,
             chain: Vec::new(),
             arguments: Vec::new(),
         }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 pub mod blocks;
 pub mod context;
+pub mod distance;
 pub mod distinct;
 pub mod entropy;
 pub mod gather;
 pub mod grid;
 pub mod model;
+pub mod needles;
 pub mod node;
 pub mod physical;
 pub mod planner;
@@ -25,12 +27,13 @@ pub mod words;
 
 pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
 pub use model::{Model, ModelDigest, ModelStore, Models};
+pub use needles::Needles;
 pub use node::{Node, NodeBuffer};
 pub use planner::{Planner, Spec};
 pub use registry::Registry;
 pub use selection::{Rows, Selection};
 pub use statistics::Statistics;
-pub use traits::{Access, CompareOp, Encoding, Loss, Reads, Verdict};
+pub use traits::{Access, Candidates, CompareOp, Encoding, Loss, Reads, Verdict};
 
 /// How size is weighed against speed when a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -85,7 +88,10 @@ encodings! {
         lz4::Lz4,
     }
     /// Lines of logs: common text and typed columns.
-    log [chunk, classes, keys, merge, mixed, read, scan, stamp, streams, table, write] {
+    log [
+        chunk, classes, keys, merge, mixed, pass, read, scan, search, skeletons, stamp, stored, streams,
+        table, values, write,
+    ] {
         lines::Lines,
         view::LogView,
     }
@@ -99,7 +105,7 @@ encodings! {
         map::Map,
     }
     /// Vectors of floats in fewer bits, at a declared loss.
-    vector [float8, levels, rows] {
+    vector [estimates, float8, levels, products, rows] {
         cast::Cast,
         lvq::Lvq,
     }

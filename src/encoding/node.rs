@@ -18,8 +18,9 @@ use arrow::datatypes::ArrowNativeType;
 use super::model::Models;
 use crate::error::{Error, Result};
 
-/// Deepest tree that is accepted.
-pub const MAX_DEPTH: usize = 16;
+/// Deepest tree that is accepted: two nodes for each level of the deepest type that can be stored,
+/// and what encodings put below.
+pub const MAX_DEPTH: usize = 48;
 /// Most rows in one chunk or child array.
 pub const MAX_ROWS: usize = 1 << 31;
 

@@ -46,7 +46,20 @@ pub fn physical_type(data_type: &DataType) -> DataType {
 
 /// Fails with one clear sentence if arrays of a type cannot be stored.
 pub fn check_storable(name: &str, data_type: &DataType) -> Result<()> {
+    storable(name, data_type, 0)
+}
+
+/// Deepest nesting of types: what is deeper could be written as trees that readers refuse.
+const MAX_NESTING: usize = 16;
+
+fn storable(name: &str, data_type: &DataType, depth: usize) -> Result<()> {
     use DataType::*;
+    if depth > MAX_NESTING {
+        return Err(Error::invalid(format!(
+            "column '{name}' is nested deeper than {MAX_NESTING} levels, which a .pil file cannot \
+             hold; flatten it, or store it as text"
+        )));
+    }
     match data_type {
         Union(..) | RunEndEncoded(..) | ListView(_) | LargeListView(_) => {
             Err(Error::invalid(format!(
@@ -55,12 +68,12 @@ pub fn check_storable(name: &str, data_type: &DataType) -> Result<()> {
             )))
         }
         List(f) | LargeList(f) | FixedSizeList(f, _) | Map(f, _) => {
-            check_storable(&format!("{name}.{}", f.name()), f.data_type())
+            storable(&format!("{name}.{}", f.name()), f.data_type(), depth + 1)
         }
         Struct(fields) => fields
             .iter()
-            .try_for_each(|f| check_storable(&format!("{name}.{}", f.name()), f.data_type())),
-        Dictionary(_, values) => check_storable(name, values),
+            .try_for_each(|f| storable(&format!("{name}.{}", f.name()), f.data_type(), depth + 1)),
+        Dictionary(_, values) => storable(name, values, depth),
         _ => Ok(()),
     }
 }

@@ -33,6 +33,8 @@ use arrow::datatypes::DataType;
 
 use super::Profile;
 use super::context::{DecodeContext, EncodeContext};
+use super::distance::{Distances, Query, Stage};
+use super::needles::Needles;
 use super::node::Node;
 use super::selection::Selection;
 use super::statistics::Statistics;
@@ -132,6 +134,17 @@ pub enum Reads {
     },
 }
 
+/// Rows that may hold one of some texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidates {
+    /// Nothing is known.
+    Unknown,
+    /// By row; others hold none.
+    Rows(Vec<bool>),
+    /// The rows where this parent of the node may.
+    Parent(usize),
+}
+
 /// One way of storing an array. See the module's contract.
 pub trait Encoding: Send + Sync + Debug {
     /// Stable id, `pilaster.<name>.v<version>`.
@@ -210,10 +223,43 @@ pub trait Encoding: Send + Sync + Debug {
         op.apply(&array, value)
     }
 
+    /// The rows whose values, as bytes, may hold one of some texts, found without rebuilding values.
+    /// The default knows nothing.
+    fn candidates(
+        &self,
+        node: &Node,
+        needles: &Needles,
+        context: &DecodeContext<'_>,
+    ) -> Result<Candidates> {
+        let _ = (node, needles, context);
+        Ok(Candidates::Unknown)
+    }
+
     /// The stored bytes that a selection needs. The default is all of them.
     fn reads(&self, node: &Node, selection: &Selection) -> Reads {
         let _ = (node, selection);
         Reads::All
+    }
+
+    /// Bounds of the distances of the selected rows, vectors of 32-bit floats, from a query, without
+    /// decoding them; `None` where that is not possible. See [`distance`](super::distance).
+    fn distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Option<Distances>> {
+        let _ = (node, data_type, query, stage, selection, context);
+        Ok(None)
+    }
+
+    /// The stored bytes that [`Encoding::distances`] needs; those of decoding if it answers `None`.
+    fn distance_reads(&self, node: &Node, stage: Stage, selection: &Selection) -> Reads {
+        let _ = stage;
+        self.reads(node, selection)
     }
 
     /// The part of parent `i` of a root node that a selection needs; decoding then asks for no other

@@ -164,8 +164,14 @@ impl File {
     }
 
     /// A chunk of a column as it is stored, every byte verified, for kinds that read their hidden
-    /// columns without decoding them. `column` is a position in the directory.
-    pub fn stored_chunk(&self, column: usize, chunk: usize) -> Result<Node> {
+    /// columns without decoding them. `column` is a position in the directory; `buffers` may name
+    /// buffers of the root that are enough.
+    pub fn stored_chunk(
+        &self,
+        column: usize,
+        chunk: usize,
+        buffers: &dyn Fn(&Node) -> Option<Vec<usize>>,
+    ) -> Result<Node> {
         self.load_columns(&[column])?;
         let meta = Arc::clone(self.meta.column(column)?);
         if chunk >= meta.chunks.len() {
@@ -174,14 +180,15 @@ impl File {
                 meta.chunks.len()
             )));
         }
+        let read = match buffers(&meta.chunks[chunk].root) {
+            Some(buffers) => meta.plan_buffers(chunk, &buffers),
+            None => meta.plan(chunk, &Selection::all(), Registry::standard()),
+        };
         let mut pool = Pool::default();
-        for range in meta
-            .plan(chunk, &Selection::all(), Registry::standard())
-            .ranges
-        {
-            pool.put(range.start, self.source.read_at(range)?);
+        for range in &read.ranges {
+            pool.put(range.start, self.source.read_at(range.clone())?);
         }
-        meta.whole_chunk(chunk, &pool)
+        meta.filled_chunk(chunk, &read, &pool)
             .map_err(|e| self.meta.locate(e, Some(column)))
     }
 

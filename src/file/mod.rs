@@ -2,10 +2,12 @@
 //! writer and the sans-IO reader. `formats/README.md` is its specification.
 
 pub mod anatomy;
+mod arrays;
 mod compare;
 pub mod layout;
 pub mod local;
 pub mod machine;
+pub mod nearest;
 mod postscript;
 pub mod proto;
 pub mod read;
@@ -20,11 +22,12 @@ pub use compare::Compare;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::{Batches, File, Memory};
 pub use machine::{Machine, ReadAt, Step, drive};
+pub use nearest::VectorColumn;
 #[cfg(feature = "query")]
 pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};
 pub use read::{
-    ColumnMeta, ColumnScan, FileMeta, MAX_EXACT, MIN_EXACT, Opener, Predicate, ROW_ID, Scan,
+    ColumnMeta, ColumnScan, FileMeta, MAX_EXACT, MIN_EXACT, Near, Opener, Predicate, ROW_ID, Scan,
     ScanMetrics, ScanRequest, ZoneColumn, ZoneLoader, Zones,
 };
 pub use verify::VerifyReport;
-pub use write::{WriteOptions, WriteSummary, Writer};
+pub use write::{CompleteFile, WriteOptions, WriteSummary, Writer};

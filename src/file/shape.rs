@@ -13,6 +13,10 @@ const LARGE: u64 = 4096;
 const LARGE_ALIGN: u64 = 64;
 const SMALL_ALIGN: u64 = 8;
 
+/// A chunk may declare this many decoded bytes whatever its stored size is, and
+const MAX_DECODED: u64 = 256 << 20;
+/// this many for each stored byte.
+const MAX_EXPANSION: u64 = 4096;
 /// What decoders may allocate whatever a chunk declares.
 const BUDGET_BASE: u64 = 1 << 20;
 /// Times the declared size, for what they need on the way.
@@ -31,6 +35,11 @@ pub fn decode_budget(rows: usize, decoded_bytes: u64, model_bytes: u64) -> u64 {
     (BUDGET_BASE + rows * BUDGET_ROW)
         .saturating_add(decoded_bytes.saturating_mul(BUDGET_FACTOR))
         .saturating_add(model_bytes.saturating_mul(BUDGET_MODEL))
+}
+
+/// Most decoded bytes that a chunk of so many stored bytes may declare.
+pub fn declared_limit(stored: u64) -> u64 {
+    MAX_DECODED.saturating_add(stored.saturating_mul(MAX_EXPANSION))
 }
 
 /// Where a buffer of this length starts if the one before it ended at `at`.

@@ -31,9 +31,14 @@ pub fn metadata(pairs: &[proto::Pair]) -> HashMap<String, String> {
 
 /// The message of a field.
 pub fn field_to_proto(field: &Field) -> Result<proto::Field> {
+    let message = type_to_proto(field.data_type())?;
     Ok(proto::Field {
         name: field.name().clone(),
-        data_type: Some(type_to_proto(field.data_type())?),
+        data_type: Some(proto::Type {
+            // Of dictionaries it says that their order means something; maps carry it themselves.
+            flag: field.dict_is_ordered().unwrap_or(message.flag),
+            ..message
+        }),
         nullable: field.is_nullable(),
         metadata: pairs(field.metadata()),
     })
@@ -41,14 +46,16 @@ pub fn field_to_proto(field: &Field) -> Result<proto::Field> {
 
 /// The field of a message.
 pub fn field_from_proto(field: &proto::Field) -> Result<FieldRef> {
-    let data_type = type_from_proto(
-        field
-            .data_type
-            .as_ref()
-            .ok_or_else(|| Error::corrupt(format!("field '{}' has no type", field.name)))?,
-    )?;
+    let message = field
+        .data_type
+        .as_ref()
+        .ok_or_else(|| Error::corrupt(format!("field '{}' has no type", field.name)))?;
+    let data_type = type_from_proto(message)?;
+    let ordered = matches!(data_type, DataType::Dictionary(..)) && message.flag;
     Ok(Arc::new(
-        Field::new(&field.name, data_type, field.nullable).with_metadata(metadata(&field.metadata)),
+        Field::new(&field.name, data_type, field.nullable)
+            .with_metadata(metadata(&field.metadata))
+            .with_dict_is_ordered(ordered),
     ))
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::local::File;
 use super::machine::Pool;
-use super::read::{Fetcher, Opener, WINDOW_ROWS};
+use super::postscript::START_MAGIC;
+use super::read::{Fetcher, Opener};
 use crate::encoding::{Rows, Selection};
 use crate::error::{Error, Result};
 
@@ -38,13 +39,18 @@ impl File {
     /// after a damaged column. `progress` is told the columns done and the columns there are.
     pub fn verify(&self, mut progress: impl FnMut(usize, usize)) -> Result<VerifyReport> {
         let meta = self.meta();
+        let start = self.source().read_at(0..START_MAGIC.len() as u64)?;
+        if start.as_slice() != START_MAGIC {
+            let error = Error::corrupt("the file does not start as a .pil file does");
+            return Err(meta.locate(error, None));
+        }
         let total = meta.directory().len();
         let mut report = VerifyReport::default();
         let mut sound = Vec::with_capacity(total);
         for index in 0..total {
             match self.verify_segments(index, &mut report) {
                 Ok(()) => sound.push(true),
-                Err(Error::Io { what, source }) => return Err(Error::Io { what, source }),
+                Err(e @ (Error::Io { .. } | Error::Unsupported { .. })) => return Err(e),
                 Err(e) => {
                     sound.push(false);
                     report.add(meta.locate(e, Some(index)));
@@ -56,7 +62,7 @@ impl File {
             // A damaged column was reported; its children cannot be decoded.
             let ancestors_sound = self.ancestors(index).iter().all(|&a| sound[a]);
             if ancestors_sound && let Err(e) = self.verify_values(index, &mut report) {
-                if let Error::Io { .. } = e {
+                if let Error::Io { .. } | Error::Unsupported { .. } = e {
                     return Err(e);
                 }
                 sound[index] = false;
@@ -99,9 +105,8 @@ impl File {
         let meta = self.meta();
         let mut fetcher = Fetcher::new(Arc::clone(meta));
         let selection = Selection::from(Rows::All);
-        let mut row = 0;
-        while row < meta.rows() {
-            let rows = row..meta.rows().min(row + WINDOW_ROWS);
+        let chunks: Vec<_> = meta.column(index)?.chunks.iter().collect();
+        for rows in chunks.iter().map(|c| c.rows.clone()) {
             loop {
                 let missing = fetcher.plan(&[index], &rows, &selection)?;
                 if missing.is_empty() {
@@ -120,10 +125,9 @@ impl File {
                     array.len()
                 )));
             }
-            row = rows.end;
-            fetcher.release(row);
+            fetcher.release(rows.end);
         }
-        report.chunks += meta.column(index)?.chunks.len();
+        report.chunks += chunks.len();
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use datafusion_physical_expr_adapter::{
     PhysicalExprAdapter, PhysicalExprAdapterFactory, replace_columns_with_literals,
 };
 
+use super::near::DistanceCall;
 use super::source::row_id_field;
 
 type Expr = Arc<dyn PhysicalExpr>;
@@ -37,6 +38,9 @@ pub(crate) struct FilePlan {
     pub(crate) dynamic: Option<Expr>,
     /// What the reader filters by.
     pub(crate) filter: Option<ColumnFilter>,
+    /// A distance, and the conjuncts (all of them in `residual` too) that mention it, on `schema`: bounds
+    /// of it exclude rows before vectors are decoded.
+    pub(crate) near: Option<(DistanceCall, Expr)>,
     /// The columns that the reader returns, ascending.
     pub(crate) columns: Vec<usize>,
     /// Whether it returns row numbers, after the columns.
@@ -118,6 +122,7 @@ impl Rewriter {
     ) -> Result<Option<FilePlan>> {
         let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
         let (mut pushed, mut residual) = (Vec::new(), Vec::new());
+        let mut near: Option<(DistanceCall, Vec<Expr>)> = None;
         let predicate = predicate.map(|p| self.rewrite(p)).transpose()?;
         for conjunct in predicate.iter().flat_map(split_conjunction) {
             match constant(conjunct) {
@@ -130,6 +135,15 @@ impl Rewriter {
                 false => &mut fixed,
             };
             kind.push(Arc::clone(conjunct));
+            if let Some(call) = DistanceCall::in_expr(conjunct, &self.schema) {
+                // Only one distance can be looked at before vectors are decoded.
+                let (first, conjuncts) = near.get_or_insert_with(|| (call.clone(), Vec::new()));
+                if first.same(&call) {
+                    conjuncts.push(Arc::clone(conjunct));
+                }
+                residual.push(Arc::clone(conjunct));
+                continue;
+            }
             let columns = collect_columns(conjunct);
             let in_reader =
                 !columns.is_empty() && columns.iter().all(|c| c.index() < self.file_columns);
@@ -163,6 +177,7 @@ impl Rewriter {
             filter: conjunction_opt(pushed)
                 .map(|expr| self.filter(expr))
                 .transpose()?,
+            near: near.and_then(|(call, conjuncts)| Some((call, conjunction_opt(conjuncts)?))),
             residual: residual.map(on_returned).transpose()?,
             projection: projection
                 .into_iter()

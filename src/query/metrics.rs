@@ -13,6 +13,8 @@ pub(crate) struct ScanMetrics {
     pub(crate) zones_by_statistics: PruningMetrics,
     /// Zones that a filter excludes which other operators tightened meanwhile.
     pub(crate) zones_by_dynamic_filter: PruningMetrics,
+    /// Rows that bounds of a distance exclude before their vectors are decoded.
+    pub(crate) rows_by_distance: PruningMetrics,
     /// Bytes of all fetched ranges.
     pub(crate) bytes_read: Count,
     /// Values that were decoded, those of hidden columns too.
@@ -38,6 +40,7 @@ impl ScanMetrics {
             zones_by_statistics: summary().pruning_metrics("zones_pruned_statistics", partition),
             zones_by_dynamic_filter: summary()
                 .pruning_metrics("zones_pruned_dynamic_filter", partition),
+            rows_by_distance: summary().pruning_metrics("rows_pruned_distance", partition),
             bytes_read: summary()
                 .with_category(MetricCategory::Bytes)
                 .counter("bytes_read", partition),

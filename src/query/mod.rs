@@ -41,9 +41,12 @@ mod driver;
 mod fileplan;
 mod format;
 mod metrics;
+mod needles;
+mod near;
 mod opener;
 mod prune;
 mod schema;
+mod search;
 mod sink;
 mod source;
 mod split;
@@ -61,6 +64,7 @@ use datafusion_session::SessionStore;
 
 pub use config::{Layouts, PilasterOptions};
 pub use format::{EXTENSION, PilasterFormat, PilasterFormatFactory};
+pub use search::DISTANCE;
 pub use sink::PilasterSink;
 pub use source::PilasterSource;
 pub use table::{NumberedTable, PilasterTableFactory};
@@ -107,10 +111,12 @@ pub fn register(context: &SessionContext) -> Result<()> {
     }
     let session = SessionStore::new();
     session.with_state(context.state_weak_ref());
-    let catalogs = DynamicFileCatalog::new(
-        Arc::clone(state.catalog_list()),
-        Arc::new(table::PathTableFactory { session }),
-    );
+    let paths = Arc::new(table::PathTableFactory { session });
+    let search = search::VectorSearch {
+        paths: Arc::clone(&paths),
+    };
+    state.register_udtf("vector_search", Arc::new(search));
+    let catalogs = DynamicFileCatalog::new(Arc::clone(state.catalog_list()), paths);
     state.register_catalog_list(Arc::new(catalogs));
     Ok(())
 }

@@ -27,10 +27,11 @@ use super::cache::{OpenedFile, OpenedFiles};
 use super::driver::{ByteBudget, StoredFile, external};
 use super::fileplan::{FilePlan, Rewriter, partition_literals};
 use super::metrics::ScanMetrics;
+use super::near::NearFilter;
 use super::prune::{DynamicPruner, RowFilter, ZoneBounds, evaluate};
 use super::source::SortHint;
 use super::split::ZoneShare;
-use crate::file::{Machine, Scan, ScanRequest, Step};
+use crate::file::{Machine, Near, Scan, ScanRequest, Step};
 
 /// Opens the files of a scan, one after the other.
 #[derive(Debug, Clone)]
@@ -151,7 +152,8 @@ impl PilasterOpener {
         let mut columns: Vec<usize> = columns.into_iter().filter(|&c| c < shown).collect();
         columns.sort_unstable();
         let loaded = opened.zones(stored, &columns).await?;
-        let bounds = ZoneBounds::new(&loaded, &columns, &plan.schema, zones);
+        let row_ids = plan.schema.fields().len() > shown;
+        let bounds = ZoneBounds::new(&loaded, &columns, &plan.schema, zones, row_ids);
         Ok(Some(Arc::new(bounds)))
     }
 
@@ -224,6 +226,11 @@ impl PilasterOpener {
             failure = filter.failure();
             Arc::new(filter)
         });
+        let near = plan.near.filter(|_| self.prune).and_then(|(call, filter)| {
+            let errors = self.metrics.predicate_errors.clone();
+            let near = NearFilter::new(call, filter, &plan.schema, errors)?;
+            Some(Arc::new(near) as Arc<dyn Near>)
+        });
         let limit = self.limit.map(|l| l as u64);
         let requests: Vec<_> = rows
             .into_iter()
@@ -234,6 +241,7 @@ impl PilasterOpener {
                     _ => rows,
                 },
                 predicate: predicate.clone().map(|p| p as _),
+                near: near.clone(),
                 // Rows that the reader keeps may still fall to what is left of the filter.
                 limit: limit.filter(|_| plan.residual.is_none()),
                 batch_rows: self.batch_rows,
@@ -323,14 +331,19 @@ impl Reading {
                     None => return Ok(None),
                 },
             };
-            let before = scan.metrics().values_decoded;
+            let before = scan.metrics();
             let mut timed = Timed {
                 scan: &mut scan,
                 metrics: &self.metrics,
             };
             let batch = self.stored.next(&mut timed).await;
-            let decoded = scan.metrics().values_decoded - before;
+            let after = scan.metrics();
+            let decoded = after.values_decoded - before.values_decoded;
             self.metrics.values_decoded.add(decoded as usize);
+            let far = (after.distances_pruned - before.distances_pruned) as usize;
+            let looked_at = (after.distances - before.distances) as usize;
+            self.metrics.rows_by_distance.add_pruned(far);
+            self.metrics.rows_by_distance.add_matched(looked_at - far);
             match batch.map_err(|e| self.cause(e))? {
                 Some(batch) => {
                     self.scan = Some(scan);

@@ -20,7 +20,8 @@ use datafusion::physical_plan::metrics::{Count, PruningMetrics};
 use datafusion_pruning::build_pruning_predicate;
 
 use super::fileplan::ColumnFilter;
-use super::source::row_id_field;
+use super::needles::needles;
+use crate::encoding::Needles;
 use crate::error::Error;
 use crate::file::{Predicate, ROW_ID, Zones};
 
@@ -40,13 +41,14 @@ struct Bounds {
 }
 
 impl ZoneBounds {
-    /// The bounds of some columns of `schema`, loaded in that order, and of row numbers if the
-    /// schema has them.
+    /// The bounds of some columns of `schema`, loaded in that order; `row_ids` says that its last
+    /// column is the row number, which a stored column of that name is not.
     pub(crate) fn new(
         zones: &Zones,
         columns: &[usize],
         schema: &SchemaRef,
         range: Range<u64>,
+        row_ids: bool,
     ) -> Self {
         let (first, count) = (range.start as usize, (range.end - range.start) as usize);
         let start_of = |zone: u64| (zone * zones.zone_rows).min(zones.rows);
@@ -63,7 +65,7 @@ impl ZoneBounds {
                 known.insert(schema.field(column).name().clone(), bounds);
             }
         }
-        if schema.fields().last() == Some(&row_id_field()) {
+        if row_ids {
             let min = UInt64Array::from_iter_values(range.clone().map(start_of));
             let max = UInt64Array::from_iter_values(
                 range.clone().map(|z| start_of(z + 1).saturating_sub(1)),
@@ -212,6 +214,7 @@ impl DynamicPruner {
 #[derive(Debug)]
 pub(crate) struct RowFilter {
     filter: ColumnFilter,
+    needles: Vec<(usize, Needles)>,
     pruner: Option<DynamicPruner>,
     /// What DataFusion said when it failed; the reader's error cannot carry it.
     failure: Arc<Mutex<Option<DataFusionError>>>,
@@ -220,6 +223,7 @@ pub(crate) struct RowFilter {
 impl RowFilter {
     pub(crate) fn new(filter: ColumnFilter, pruner: Option<DynamicPruner>) -> Self {
         Self {
+            needles: needles(&filter),
             filter,
             pruner,
             failure: Arc::default(),
@@ -239,6 +243,10 @@ impl Predicate for RowFilter {
 
     fn may_match(&self, zone: u64) -> bool {
         self.pruner.as_ref().is_none_or(|p| p.may_match(zone))
+    }
+
+    fn needles(&self) -> &[(usize, Needles)] {
+        &self.needles
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> crate::Result<BooleanArray> {

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use super::config::{Layouts, WriteSettings};
 use super::driver::external;
 use super::format::EXTENSION;
-use crate::file::Writer;
+use crate::file::{CompleteFile, Writer};
 
 /// Piece of an upload to a remote store.
 const UPLOAD_BYTES: usize = 8 << 20;
@@ -65,7 +65,7 @@ impl PilasterSink {
         let layouts = context.session_config().get_extension::<Layouts>();
         let options = self.settings.write_options(layouts.as_deref());
         let writer = blocking({
-            let (target, schema) = (target.clone(), Arc::clone(&schema));
+            let target = target.clone();
             move || {
                 if let Some(folder) = target.parent() {
                     std::fs::create_dir_all(folder)?;
@@ -76,7 +76,6 @@ impl PilasterSink {
         .await?;
         Ok(Pending {
             writer,
-            schema,
             target,
             upload,
         })
@@ -136,7 +135,6 @@ impl PilasterSink {
 /// A file that is being written.
 struct Pending {
     writer: Writer,
-    schema: SchemaRef,
     target: PathBuf,
     upload: Option<(Arc<dyn ObjectStore>, Path)>,
 }
@@ -145,36 +143,85 @@ impl Pending {
     /// Encodes a batch on a thread that may block.
     async fn write(mut self, batch: RecordBatch) -> Result<Self> {
         blocking(move || {
-            // Plans are loose about nullability and metadata of fields.
-            let batch = batch.with_schema(Arc::clone(&self.schema))?;
+            // Plans are loose about nullability and metadata of fields; the writer looks at types and
+            // nulls itself.
             self.writer.write(&batch).map_err(external)?;
             Ok(self)
         })
         .await
     }
 
-    async fn publish(self) -> Result<u64> {
-        let Self {
-            writer,
-            target,
-            upload,
-            ..
-        } = self;
-        let summary = blocking(move || writer.finish().map_err(external)).await?;
-        if let Some((store, path)) = upload {
-            let sent = send(&target, store.as_ref(), &path).await;
-            std::fs::remove_file(&target)?;
-            sent?;
-        }
-        Ok(summary.rows)
+    /// Writes the file to its end.
+    async fn complete(self) -> Result<Complete> {
+        let writer = self.writer;
+        let file = blocking(move || writer.complete().map_err(external)).await?;
+        Ok(Complete {
+            file,
+            place: Place {
+                target: self.target,
+                upload: self.upload,
+            },
+        })
     }
 }
 
-/// Finishes files; called when all of them are complete.
+/// A file that only needs its name.
+struct Complete {
+    file: CompleteFile,
+    place: Place,
+}
+
+/// Where a file goes: to a path, or by a path to an object store.
+struct Place {
+    target: PathBuf,
+    upload: Option<(Arc<dyn ObjectStore>, Path)>,
+}
+
+impl Complete {
+    async fn publish(self) -> Result<(u64, Place)> {
+        let Self { file, place } = self;
+        let summary = blocking(move || file.publish().map_err(external)).await?;
+        if let Some((store, path)) = &place.upload {
+            let sent = send(&place.target, store.as_ref(), path).await;
+            std::fs::remove_file(&place.target)?;
+            sent?;
+        }
+        Ok((summary.rows, place))
+    }
+}
+
+impl Place {
+    /// Takes a file away again, as far as that can be done.
+    async fn take_back(self) {
+        let _ = match self.upload {
+            Some((store, path)) => store.delete(&path).await.is_ok(),
+            None => std::fs::remove_file(&self.target).is_ok(),
+        };
+    }
+}
+
+/// Makes files visible: none before all are written to their end, and all or none.
 async fn publish(files: Vec<Pending>) -> Result<u64> {
-    let mut rows = 0;
+    let mut complete = Vec::with_capacity(files.len());
     for file in files {
-        rows += file.publish().await?;
+        complete.push(file.complete().await?);
+    }
+    let mut rows = 0;
+    let mut visible: Vec<Place> = Vec::new();
+    for file in complete {
+        match file.publish().await {
+            Ok((own, place)) => {
+                rows += own;
+                visible.push(place);
+            }
+            Err(e) => {
+                // Where there are several their names are new, so nothing else goes with them.
+                for place in visible {
+                    place.take_back().await;
+                }
+                return Err(e);
+            }
+        }
     }
     Ok(rows)
 }

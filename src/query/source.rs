@@ -31,6 +31,7 @@ use super::cache::OpenedFiles;
 use super::config::PilasterOptions;
 use super::driver::ByteBudget;
 use super::metrics::ScanMetrics;
+use super::near;
 use super::opener::PilasterOpener;
 use super::split;
 use crate::file::ROW_ID;
@@ -61,6 +62,8 @@ pub struct PilasterSource {
     projection: ProjectionExprs,
     predicate: Option<Arc<dyn PhysicalExpr>>,
     sort_hint: Option<SortHint>,
+    /// A distance by which rows shall be ordered, as a plan shows it.
+    nearest: Option<String>,
     batch_rows: usize,
     options: PilasterOptions,
     budget: ByteBudget,
@@ -78,6 +81,7 @@ impl PilasterSource {
             table_schema,
             predicate: None,
             sort_hint: None,
+            nearest: None,
             batch_rows: 8192,
             budget: ByteBudget::new(options.bytes_in_flight),
             options,
@@ -208,6 +212,9 @@ impl FileSource for PilasterSource {
                     let order = if hint.descending { "DESC" } else { "ASC" };
                     write!(f, ", sort_hint={} {order}", hint.column.name())?;
                 }
+                if let Some(distance) = &self.nearest {
+                    write!(f, ", nearest={distance} mode=exact")?;
+                }
                 if self.contains_dynamic_filter() {
                     write!(f, ", dynamic_pruning=eligible")?;
                 }
@@ -282,11 +289,17 @@ impl FileSource for PilasterSource {
         if properties.ordering_satisfy([first.clone()])? {
             return Ok(SortOrderPushdownResult::Unsupported);
         }
-        let column = first
-            .expr
-            .downcast_ref::<Column>()
-            .and_then(|column| self.projection.as_ref().get(column.index()))
-            .and_then(|projected| projected.expr.downcast_ref::<Column>());
+        let expr = self.projection.unproject_expr(&first.expr)?;
+        // Rows are found by the threshold of the top-k, which comes as a filter; the order is not ours.
+        let schema = self.table_schema.table_schema();
+        if let Some(distance) = near::described(&expr, schema) {
+            let mut source = self.clone();
+            source.nearest = Some(distance);
+            return Ok(SortOrderPushdownResult::Inexact {
+                inner: Arc::new(source),
+            });
+        }
+        let column = expr.downcast_ref::<Column>();
         let files = self.table_schema.file_schema().fields().len();
         Ok(match column {
             Some(column) if column.index() < files => {

@@ -44,7 +44,8 @@ pub struct NumberedTable {
 }
 
 impl NumberedTable {
-    fn new(files: ListingTable) -> Result<Self> {
+    /// The files of a table, numbered; fails if it has a column of that name.
+    pub(crate) fn new(files: ListingTable) -> Result<Self> {
         let schema = files.schema();
         if schema.index_of(ROW_ID).is_ok() {
             return plan_err!(

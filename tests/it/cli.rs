@@ -428,7 +428,7 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
-fn the_demo_stores_its_tables_and_answers_its_queries() {
+fn the_demo_stores_all_four_kinds_and_answers_its_queries() {
     let folder = folder(&[]);
     let shown = ok(pilaster(folder.path(), &["demo", "--keep", "shop", "-q"]));
     for word in [
@@ -436,6 +436,12 @@ fn the_demo_stores_its_tables_and_answers_its_queries() {
         ".pil, archive",
         "SELECT country",
         "| Portugal",
+        "service.log comes back byte for byte",
+        "| ERROR",
+        "prompt.safetensors comes back byte for byte",
+        "with another tenant's salt, 0.",
+        "first_of_k0",
+        "exact    100.0 % of the exact answer",
     ] {
         assert!(shown.contains(word), "'{word}' is not in {shown}");
     }
@@ -572,4 +578,79 @@ fn two_hundred_killed_imports_leave_the_old_file_or_the_new() {
     assert!(found.iter().all(|&n| n > 10), "kills too early or too late");
     ok(pilaster(folder.path(), &["import", "new.csv", "t.pil"]));
     assert_eq!(std::fs::read(at("t.pil")).unwrap(), new);
+}
+
+fn npy(rows: &[Vec<f32>]) -> Vec<u8> {
+    let header = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}\n",
+        rows.len(),
+        rows[0].len()
+    );
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(rows.iter().flatten().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn search_finds_the_nearest_rows_and_their_columns() {
+    let mut lines = String::new();
+    for i in 0..300 {
+        let (x, y) = (f64::from(i) * 0.25, f64::from(i % 10));
+        lines.push_str(&format!("{{\"name\": \"n{i}\", \"e\": [{x}, {y}, 1.5]}}\n"));
+    }
+    let query = npy(&[vec![10.0, 0.0, 1.5]]);
+    let folder = folder(&[("t.jsonl", lines.as_bytes()), ("q.npy", &query)]);
+    let run = |args: &[&str]| pilaster(folder.path(), args);
+    ok(run(&[
+        "import",
+        "t.jsonl",
+        "t.pil",
+        "--kind",
+        "embeddings",
+        "--encode",
+        "e=lvq4x8",
+    ]));
+    let search = |more: &[&str]| {
+        let mut args = vec!["search", "t.pil", "-c", "e", "--format", "csv"];
+        args.extend(more);
+        run(&args)
+    };
+    let found = ok(search(&["-q", "q.npy", "-k", "2"]));
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines[0], "name,_row_id,_distance");
+    assert!(lines[1].starts_with("n40,40,"), "{found}");
+    assert_eq!(lines.len(), 3);
+    let found = ok(search(&[
+        "-q",
+        "[10, 0, 1.5]",
+        "-k",
+        "1",
+        "--where",
+        "name <> 'n40'",
+        "--metric",
+        "cosine",
+    ]));
+    assert!(!found.contains("n40,"), "{found}");
+    fails(
+        search(&["-q", "[1, 2]"]),
+        2,
+        &["the query has 2 values", "'e' have 3"],
+    );
+    fails(
+        search(&["-q", "[1, nan, 2]"]),
+        2,
+        &["value 1 of the query is NaN"],
+    );
+    fails(
+        search(&["-q", "[1, x, 2]"]),
+        2,
+        &["'x' in the query is no number"],
+    );
+    fails(
+        run(&["search", "t.pil", "-q", "q.npy"]),
+        2,
+        &["has no column 'v'"],
+    );
 }

@@ -406,7 +406,8 @@ fn search_answers_what_a_search_of_the_text_answers() {
         for pattern in patterns {
             for options in &flags {
                 let mut out = Vec::new();
-                let found = grep(pattern, std::slice::from_ref(&path), options, &mut out).unwrap();
+                let files = std::slice::from_ref(&path);
+                let found = grep(pattern, files, options, &mut out, &mut |e| panic!("{e}")).unwrap();
                 let wanted = searched(&text, pattern, options);
                 let got = String::from_utf8_lossy(&out).into_owned();
                 let at = got.lines().zip(wanted.lines()).find(|(a, b)| a != b);

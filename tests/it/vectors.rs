@@ -7,15 +7,19 @@
 //! PILASTER_VECTORS=vectors cargo test --config 'profile.dev.opt-level=3' --test it vectors::real -- --ignored --nocapture
 //! ```
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::*;
-use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
-use pilaster::kind::embeddings::search::{Metric, Neighbour, nearest as nearest_rows};
+use pilaster::file::ReadAt;
+use pilaster::kind::embeddings::search::{Metric, Neighbour, Query, nearest as nearest_rows};
 use pilaster::kind::embeddings::source::VectorSource;
-use pilaster::kind::embeddings::{ImportOptions, import};
+use pilaster::kind::embeddings::{ImportOptions, import, import_batches};
 use pilaster::{File, WriteOptions, Writer};
 
 use crate::generate::Rng;
@@ -194,12 +198,80 @@ fn files_of_vectors_come_back_bit_for_bit() {
     for (name, bytes) in [("a.npy", npy(50, 7, &given)), ("a.fvecs", fvecs(7, &given))] {
         let (source, pil) = (scratch.path().join(name), scratch.path().join("a.pil"));
         std::fs::write(&source, bytes).unwrap();
-        let done = import(&source, &pil, &ImportOptions::default()).unwrap();
+        let done = import(&[&source], &pil, &ImportOptions::default()).unwrap();
         assert_eq!((done.rows, done.dimension), (50, 7));
         let back = values(&read_all(&File::open(&pil).unwrap()).unwrap());
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back), bits(&given), "{name}");
     }
+}
+
+#[test]
+fn several_files_make_one_column_if_they_agree() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    std::fs::write(path("a.npy"), npy(50, 7, &vectors(50, 7))).unwrap();
+    std::fs::write(path("b.fvecs"), fvecs(7, &vectors(60, 7)[50 * 7..])).unwrap();
+    std::fs::write(path("c.npy"), npy(5, 3, &vectors(5, 3))).unwrap();
+    let (pil, options) = (path("all.pil"), ImportOptions::default());
+    let done = import(&[path("a.npy"), path("b.fvecs")], &pil, &options).unwrap();
+    assert_eq!((done.rows, done.dimension), (60, 7));
+    let back = values(&read_all(&File::open(&pil).unwrap()).unwrap());
+    assert_eq!(back, vectors(60, 7));
+    let error = import(&[path("a.npy"), path("c.npy")], &pil, &options).unwrap_err();
+    assert!(
+        error.to_string().contains("c.npy holds vectors of type"),
+        "{error}"
+    );
+}
+
+#[test]
+fn list_columns_of_a_table_become_vectors_beside_the_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let pil = scratch.path().join("t.pil");
+    let lists = |rows: &[Option<[f64; 3]>]| {
+        let rows = rows.iter().map(|r| r.map(|r| r.map(Some).to_vec()));
+        Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(rows)) as ArrayRef
+    };
+    let batch = |ids: Vec<i64>, rows: &[Option<[f64; 3]>]| {
+        let ids = Arc::new(Int64Array::from(ids)) as ArrayRef;
+        RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("e", lists(rows), true)])
+    };
+    // The dimension shows only in the second batch.
+    let batches = [
+        batch(vec![1, 2], &[None, None]).unwrap(),
+        batch(
+            vec![3, 4],
+            &[Some([0.5, 1.0, -1.0]), Some([0.0, 2.0, 0.25])],
+        )
+        .unwrap(),
+    ];
+    let options = ImportOptions {
+        specs: vec![("e".to_owned(), "lvq8".to_owned())],
+        ..ImportOptions::default()
+    };
+    let schema = batches[0].schema();
+    let mut given = batches.iter().cloned().map(Ok);
+    let done = import_batches(&schema, &mut given, &pil, &options).unwrap();
+    assert_eq!((done.rows, done.dimension), (4, 3));
+    let file = File::open(&pil).unwrap();
+    let table = read_all(&file).unwrap();
+    let DataType::FixedSizeList(item, 3) = table.schema().field(1).data_type().clone() else {
+        panic!("{}", table.schema());
+    };
+    assert_eq!(*item.data_type(), DataType::Float32);
+    assert_eq!(table.column(1).null_count(), 2);
+    assert!(file.meta().column(1).unwrap().lossiness.is_some());
+    let asked = Query::new(Metric::L2, [0.0, 2.0, 0.0]).unwrap();
+    let found = file.nearest(1, &asked, 10, None).unwrap();
+    assert_eq!(found.iter().map(|n| n.row).collect::<Vec<_>>(), [3, 2]);
+    let wrong = ImportOptions {
+        columns: vec!["id".to_owned()],
+        ..ImportOptions::default()
+    };
+    let mut given = batches.iter().cloned().map(Ok);
+    let error = import_batches(&schema, &mut given, &pil, &wrong).unwrap_err();
+    assert!(error.to_string().contains("holds no vectors"), "{error}");
 }
 
 #[test]
@@ -224,7 +296,7 @@ fn damaged_files_of_vectors_are_refused_in_one_sentence() {
         let source = scratch.path().join(name);
         std::fs::write(&source, bytes).unwrap();
         let pil = scratch.path().join("never.pil");
-        let error = import(&source, &pil, &ImportOptions::default()).unwrap_err();
+        let error = import(&[&source], &pil, &ImportOptions::default()).unwrap_err();
         assert!(error.to_string().contains(says), "{name}: {error}");
         assert!(!pil.exists(), "{name}");
     }
@@ -255,6 +327,163 @@ fn nearest_rows_are_those_of_brute_force_over_the_decoded_vectors() {
             assert_eq!(found.len(), 700);
         }
     }
+}
+
+/// What brute force over the decoded vectors of a file gives, among the rows that a mask has.
+fn brute_force(
+    file: &File,
+    query: &[f32],
+    metric: Metric,
+    mask: Option<&BooleanBuffer>,
+) -> Vec<Neighbour> {
+    let table = read_all(file).unwrap();
+    let list = table.column(0).as_fixed_size_list();
+    let back = list.values().as_primitive::<Float32Type>().values();
+    let mut all: Vec<Neighbour> = back
+        .chunks_exact(query.len())
+        .enumerate()
+        .filter(|(i, _)| list.is_valid(*i) && mask.is_none_or(|m| m.value(*i)))
+        .map(|(row, v)| Neighbour {
+            row: row as u64,
+            distance: metric.distance(v, query),
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn bounds_on_codes_never_lose_a_row() {
+    let dimension = 50;
+    let mut shifted = vectors(400, dimension);
+    // A mean, a row far out, a zero row, a constant one, a row twice, tiny and large numbers.
+    shifted.iter_mut().for_each(|v| *v += 3.0);
+    shifted[..dimension].iter_mut().for_each(|v| *v *= 40.0);
+    shifted[dimension..2 * dimension].fill(0.0);
+    shifted[2 * dimension..3 * dimension].fill(2.5);
+    shifted.copy_within(5 * dimension..6 * dimension, 300 * dimension);
+    let mut rng = Rng::new(11);
+    let whole: Vec<f32> = (0..200 * dimension)
+        .map(|_| rng.below(256) as f32)
+        .collect();
+    let sets = [
+        vectors(400, dimension),
+        shifted,
+        vectors(100, dimension).iter().map(|v| v * 1e-12).collect(),
+        vectors(100, dimension).iter().map(|v| v * 1e12).collect(),
+        whole,
+    ];
+    for (number, given) in sets.into_iter().enumerate() {
+        let rows = given.len() / dimension;
+        let query = given[rows / 2 * dimension..][..dimension]
+            .iter()
+            .enumerate()
+            .map(|(i, v)| v * (1.0 + 0.1 * (i as f32).sin()))
+            .collect::<Vec<f32>>();
+        let table = table(given, dimension);
+        let mask: BooleanBuffer = (0..rows).map(|i| i % 7 != 3).collect();
+        let few: BooleanBuffer = (0..rows).map(|i| i % 40 == 9).collect();
+        for code in CODES.into_iter().chain(["exact", "f8e5m2(scaled)"]) {
+            let file = stored(&table, code);
+            let column = file.vectors(0).unwrap();
+            for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+                for mask in [None, Some(&mask), Some(&few)] {
+                    let all = brute_force(&file, &query, metric, mask);
+                    let asked = Query::new(metric, query.clone()).unwrap();
+                    for k in [1, 5, 10_000] {
+                        let name = format!("set {number}, {code}, {metric:?}, {k}");
+                        let expected = &all[..k.min(all.len())];
+                        let found = file.nearest(0, &asked, k, mask).unwrap();
+                        assert_eq!(found, expected, "{name}");
+                        let found = column.nearest(&asked, k, mask).unwrap();
+                        assert_eq!(found, expected, "{name}, loaded");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn null_vectors_are_never_found() {
+    let plain = table(vectors(300, 20), 20);
+    let list = plain.column(0).as_fixed_size_list();
+    let valid: Vec<bool> = (0..300).map(|i| i % 3 != 0).collect();
+    let (item, size, values, _) = list.clone().into_parts();
+    let list = FixedSizeListArray::new(item, size, values, Some(valid.into()));
+    let schema = Schema::new(vec![Field::new("v", list.data_type().clone(), true)]);
+    let table = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(list)]).unwrap();
+    let query = vectors(1, 20);
+    for code in ["exact", "lvq8", "lvq4x8", "f16"] {
+        let file = stored(&table, code);
+        let all = brute_force(&file, &query, Metric::L2, None);
+        assert_eq!(all.len(), 200);
+        let asked = Query::new(Metric::L2, query.clone()).unwrap();
+        for k in [10, 500] {
+            let expected = &all[..k.min(200)];
+            assert_eq!(
+                file.nearest(0, &asked, k, None).unwrap(),
+                expected,
+                "{code}"
+            );
+            let column = file.vectors(0).unwrap();
+            assert_eq!(column.nearest(&asked, k, None).unwrap(), expected, "{code}");
+        }
+    }
+}
+
+/// Bytes that count what is read of them.
+struct Counted {
+    bytes: Buffer,
+    read: AtomicU64,
+}
+
+impl ReadAt for Counted {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, range: Range<u64>) -> pilaster::Result<Buffer> {
+        let len = range.end - range.start;
+        self.read.fetch_add(len, Ordering::Relaxed);
+        Ok(self
+            .bytes
+            .slice_with_length(range.start as usize, len as usize))
+    }
+}
+
+#[test]
+fn a_search_leaves_most_of_the_second_level_unread() {
+    let (rows, dimension) = (4000, 128);
+    let table = table(vectors(rows, dimension), dimension);
+    let options = WriteOptions {
+        specs: vec![("v".to_owned(), "lvq4x8".to_owned())],
+        ..WriteOptions::default()
+    };
+    let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+    writer.write(&table).unwrap();
+    let source = Arc::new(Counted {
+        bytes: writer.into_bytes().unwrap().into(),
+        read: AtomicU64::new(0),
+    });
+    let file = File::from_source("counted.pil", Arc::clone(&source) as _).unwrap();
+    source.read.store(0, Ordering::Relaxed);
+    // Near one row and far from all others.
+    let query: Vec<f32> = values(&table)[77 * dimension..78 * dimension]
+        .iter()
+        .map(|v| v * 0.98)
+        .collect();
+    let asked = Query::new(Metric::L2, query).unwrap();
+    let found = file.nearest(0, &asked, 1, None).unwrap();
+    assert_eq!(found[0].row, 77);
+    let read = source.read.load(Ordering::Relaxed);
+    let first = (rows * (dimension / 2 + 4 + 4 + 4)) as u64;
+    let second = (rows * dimension) as u64;
+    assert!(
+        read > first && read < first + second / 4,
+        "{read} of {}",
+        first + second
+    );
 }
 
 #[test]

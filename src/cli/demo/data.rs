@@ -15,10 +15,14 @@ pub(super) const ORDERS: u64 = 100_000;
 pub(super) const CUSTOMERS: u64 = 5_000;
 
 /// Numbers that look random and are the same every time.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +31,7 @@ impl Dice {
     }
 
     /// The place of a weight, each as likely as it is heavy.
-    fn pick(&mut self, weights: &[u64]) -> usize {
+    pub(super) fn pick(&mut self, weights: &[u64]) -> usize {
         let mut rest = self.roll(weights.iter().sum());
         for (i, weight) in weights.iter().enumerate() {
             if rest < *weight {
@@ -109,7 +113,7 @@ fn money(cents: u64) -> String {
 
 /// Writes `customers.csv` and `orders.csv` into a directory.
 pub(super) fn make(folder: &Path) -> io::Result<()> {
-    let mut dice = Dice(1);
+    let mut dice = Dice::new(1);
     let customers = make_customers(&folder.join("customers.csv"), &mut dice)?;
     make_orders(&folder.join("orders.csv"), &customers, &mut dice)
 }

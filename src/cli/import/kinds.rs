@@ -7,6 +7,7 @@ use super::super::progress::Meter;
 use super::super::words::{bytes, count, plural, ratio};
 use super::super::{Failure, Outcome};
 use super::{Args, Kind};
+use crate::kind::tables::source::{self, SourceOptions};
 use crate::kind::{embeddings, kv, logs};
 
 /// Encodings by column.
@@ -27,7 +28,7 @@ pub(super) fn of(said: Kind, sources: &[PathBuf]) -> Kind {
         };
         !sources.is_empty() && sources.iter().all(fits)
     };
-    if all(&["npy", "fvecs", "bvecs"]) {
+    if files_of_vectors(sources) {
         Kind::Embeddings
     } else if all(&["safetensors"]) || all(&["npz"]) {
         Kind::Kv
@@ -36,6 +37,15 @@ pub(super) fn of(said: Kind, sources: &[PathBuf]) -> Kind {
     } else {
         Kind::Tables
     }
+}
+
+/// Whether sources are files that hold vectors and nothing else.
+fn files_of_vectors(sources: &[PathBuf]) -> bool {
+    let fits = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str());
+        extension.is_some_and(|e| ["npy", "fvecs", "bvecs"].contains(&e))
+    };
+    !sources.is_empty() && sources.iter().all(fits)
 }
 
 /// Refuses encodings where the kind decides itself.
@@ -90,17 +100,19 @@ pub(super) fn embeddings(
     specs: Specs,
     quiet: bool,
 ) -> Outcome {
-    let [source] = sources else {
-        return Err(Failure::Message(
-            "vectors come from one file in this version; import the files one by one".into(),
-        ));
-    };
     let options = embeddings::ImportOptions {
         profile: args.profile.into(),
         specs,
         ..embeddings::ImportOptions::default()
     };
-    let done = embeddings::import(source, target, &options)?;
+    let done = match files_of_vectors(sources) {
+        true => embeddings::import(sources, target, &options)?,
+        false => {
+            let source = source::open(sources, &SourceOptions::default(), &mut |_, _| {})?;
+            let (schema, mut batches) = (source.schema(), source);
+            embeddings::import_batches(&schema, &mut batches, target, &options)?
+        }
+    };
     if !quiet {
         eprintln!(
             "{}: {} of {} values, {} -> {} ({} smaller)",

@@ -4,13 +4,18 @@
 //! with zstd; of the plain form the text, and unless each row ends with its line feed the lengths of
 //! the rows as varints.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, BinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use super::classes;
-use super::read::{ReadTable, TableReader, Texts};
+use super::read::read_lines;
+use super::skeletons::Skeletons;
+use super::stored::ReadTable;
 use super::streams::{STREAMS, Source, put};
 use super::table::{Span, Table};
+use super::values::{Lines, Out, Texts, offset};
 use super::write::TableWriter;
 use crate::encoding::{DecodeContext, EncodeContext, NoParents, Node, Profile};
 use crate::error::{Error, Result};
@@ -170,19 +175,18 @@ fn gives(node: &Node, text: &[u8], array: &BinaryArray, context: &EncodeContext<
     let budget = (text.len() + 4 * array.len()) as u64 * ROOM_FACTOR + ROOM;
     let check = DecodeContext::new(context.registry, context.models, &NoParents, budget);
     decode(node, None, &check).is_ok_and(|again| {
-        let lengths = |array: &BinaryArray| -> Vec<i32> {
-            array
-                .value_offsets()
-                .windows(2)
-                .map(|w| w[1] - w[0])
-                .collect()
-        };
-        again.value_data() == text && lengths(&again) == lengths(array)
+        let (first, offsets) = (array.value_offsets()[0], array.value_offsets().iter());
+        let same = again.value_offsets().iter().eq(offsets.map(|o| o - first).collect::<Vec<_>>().iter());
+        again.value_data() == text && same
     })
 }
 
 /// Encodes rows. The parsed form is taken if it gives back the very bytes and is smaller.
-pub fn encode(id: &'static str, array: &BinaryArray, context: &EncodeContext<'_>) -> Result<Node> {
+pub fn encode(
+    id: &'static str,
+    array: &BinaryArray,
+    context: &mut EncodeContext<'_>,
+) -> Result<Node> {
     let (text, rows) = rows(array);
     let level = level(context.profile);
     let mut best: Option<(Header, Vec<Vec<u8>>)> = None;
@@ -195,6 +199,7 @@ pub fn encode(id: &'static str, array: &BinaryArray, context: &EncodeContext<'_>
             .filter(|form| gives(&node(id, rows.len(), form.clone()), text, array, context));
         best = form.or(best);
     }
+    context.proven = best.is_some();
     let tried = &text[..text.len().min(TRIED)];
     let worth = match &best {
         None => true,
@@ -207,6 +212,7 @@ pub fn encode(id: &'static str, array: &BinaryArray, context: &EncodeContext<'_>
         let plain = plain(text, &rows, level)?;
         if best.as_ref().is_none_or(|form| size(&plain) < size(form)) {
             best = Some(plain);
+            context.proven = false;
         }
     }
     match best {
@@ -231,8 +237,8 @@ pub enum Chunk {
 }
 
 impl Chunk {
-    /// Unpacks a node.
-    pub fn open(node: &Node, context: &DecodeContext<'_>) -> Result<Self> {
+    /// Unpacks a node; *lazily*, columns are read when they are asked for.
+    pub fn open(node: &Node, lazily: bool, context: &DecodeContext<'_>) -> Result<Self> {
         let header: Header = node.parse_metadata()?;
         let mut buffers = node.buffers.iter();
         let mut next = |len: u64| match len {
@@ -253,7 +259,7 @@ impl Chunk {
             for (stream, len) in streams.iter_mut().zip(lengths) {
                 *stream = next(len)?;
             }
-            let table = TableReader::new(&streams, context).lines()?;
+            let table = read_lines(&Arc::new(streams), lazily, context)?;
             return match table.rows() == Some(node.rows) {
                 true => Ok(Self::Parsed(table)),
                 false => Err(Error::corrupt("a log chunk of another number of rows")),
@@ -274,61 +280,119 @@ impl Chunk {
         )?))
     }
 
-    /// The selected rows (all if `None`), rebuilt.
-    pub fn rows(&self, wanted: Option<&[bool]>, context: &DecodeContext<'_>) -> Result<Texts> {
+    /// The selected rows (all if `None`), rebuilt. Memory of lines that are no longer needed may be
+    /// handed in.
+    pub fn rows(
+        &self,
+        wanted: Option<&[bool]>,
+        memory: Out,
+        context: &DecodeContext<'_>,
+    ) -> Result<Lines> {
         let keeps = |row: usize| wanted.is_none_or(|w| w.get(row).copied().unwrap_or(false));
-        let mut out = Texts {
-            bytes: Vec::new(),
-            offsets: vec![0],
-        };
+        let mut out = memory;
+        out.clear();
+        let mut offsets = vec![0];
         let mut charged = 0;
-        let mut close = |out: &mut Texts| -> Result<()> {
-            let len = out.bytes.len();
+        let mut close = |len: usize| -> Result<()> {
             context.reserve((len - charged) as u64 + 4)?;
             charged = len;
-            let end = i32::try_from(len)
-                .map_err(|_| Error::corrupt("more than 2 GiB of lines in one chunk"))?;
-            out.offsets.push(end as u32);
+            offsets.push(offset(len)?);
             Ok(())
         };
         match self {
             Self::Plain(texts) => {
                 for row in (0..texts.len()).filter(|&r| keeps(r)) {
-                    out.bytes.extend_from_slice(texts.get(row));
-                    close(&mut out)?;
+                    let (start, end) = (texts.offsets[row], texts.offsets[row + 1]);
+                    out.put(&texts.bytes, start as usize, end as usize);
+                    close(out.len())?;
                 }
             }
             Self::Parsed(table) => {
-                let mut at = vec![0; table.columns.len()];
+                let used = wanted.map(|_| table.skeletons_of(&keeps));
+                let columns = table.shown(used.as_deref(), context)?;
+                if wanted.is_none() {
+                    out.expect(table.expected(&columns, |_| true));
+                }
+                let mut at = vec![0; columns.len()];
+                let mut passed = Passed::new(table.skeletons.len());
                 let mut row = 0;
                 for &id in &table.ids {
-                    let skeleton = &table.skeletons[id as usize];
+                    let skeleton = table.skeletons.get(id as usize);
                     let kept = keeps(row);
                     match kept {
-                        true => skeleton.put(&table.columns, &mut at, &mut out.bytes),
-                        false => skeleton.skip(&mut at),
+                        true => {
+                            passed.settle(&table.skeletons, &mut at);
+                            skeleton.put(&columns, &mut at, &mut out);
+                        }
+                        false => passed.add(id),
                     }
                     if !skeleton.goes_on {
                         row += 1;
                         if kept {
-                            close(&mut out)?;
+                            close(out.len())?;
                         }
                     }
                 }
             }
         }
-        Ok(out)
+        Ok(Lines { out, offsets })
+    }
+}
+
+/// Units that were passed over, by skeleton, so that columns need not be counted up for each.
+pub struct Passed {
+    counts: Vec<u32>,
+    skeletons: Vec<u32>,
+}
+
+impl Passed {
+    /// Nothing yet.
+    pub fn new(skeletons: usize) -> Self {
+        Self {
+            counts: vec![0; skeletons],
+            skeletons: Vec::new(),
+        }
+    }
+
+    /// Passes over a unit.
+    #[inline]
+    pub fn add(&mut self, skeleton: u32) {
+        let count = &mut self.counts[skeleton as usize];
+        if *count == 0 {
+            self.skeletons.push(skeleton);
+        }
+        *count += 1;
+    }
+
+    /// Counts columns up by what was passed over.
+    #[inline]
+    pub fn settle(&mut self, skeletons: &Skeletons, at: &mut [usize]) {
+        for id in self.skeletons.drain(..) {
+            let count = std::mem::take(&mut self.counts[id as usize]);
+            skeletons.get(id as usize).skip(count as usize, at);
+        }
     }
 }
 
 impl ReadTable {
     /// Number of rows, if the last one ends.
     fn rows(&self) -> Option<usize> {
-        let goes_on = |id: &u32| self.skeletons[*id as usize].goes_on;
+        let goes_on = |id: &u32| self.skeletons.goes_on(*id as usize);
         match self.ids.last().is_some_and(goes_on) {
             true => None,
             false => Some(self.ids.iter().filter(|id| !goes_on(id)).count()),
         }
+    }
+
+    /// Which skeletons some rows have.
+    fn skeletons_of(&self, keeps: &impl Fn(usize) -> bool) -> Vec<bool> {
+        let mut used = vec![false; self.skeletons.len()];
+        let mut row = 0;
+        for &id in &self.ids {
+            used[id as usize] |= keeps(row);
+            row += usize::from(!self.skeletons.goes_on(id as usize));
+        }
+        used
     }
 }
 
@@ -370,21 +434,40 @@ fn plain_rows(
     }
 }
 
-/// Whether a run of letters, or of digits, may occur in the rows of a node, as far as its common text
-/// and the texts that are not taken apart can tell; `found` says whether it occurs in some bytes.
-/// Hexadecimal and numbers are not looked at: for what may stand there the answer is of no use.
-pub fn may_hold(
+/// Streams that hold letters: of the plain form, and of the parsed one.
+const LETTERS: ([usize; 1], [usize; 2]) = ([0], [1, 4]);
+
+impl Header {
+    fn letters(&self) -> &'static [usize] {
+        match self.plain {
+            true => &LETTERS.0,
+            false => &LETTERS.1,
+        }
+    }
+}
+
+/// Buffers of a node in which all letters of its rows are, save those of hexadecimal numbers.
+pub fn letter_buffers(node: &Node) -> Result<Vec<usize>> {
+    let header: Header = node.parse_metadata()?;
+    let stored = header.unpacked.iter().enumerate().filter(|(_, len)| **len > 0);
+    let stored = stored.enumerate();
+    let letters = stored.filter(|(_, (stream, _))| header.letters().contains(stream));
+    Ok(letters.map(|(buffer, _)| buffer).collect())
+}
+
+/// Unpacks the buffers of [`letter_buffers`] one after the other until one is `found` to have what
+/// is looked for.
+pub fn letters(
     node: &Node,
-    found: impl Fn(&[u8]) -> bool,
+    mut found: impl FnMut(&[u8]) -> bool,
     context: &DecodeContext<'_>,
 ) -> Result<bool> {
     let header: Header = node.parse_metadata()?;
-    let texts: &[usize] = if header.plain { &[0] } else { &[1, 4] };
     let mut buffers = node.buffers.iter();
     for (stream, &len) in header.unpacked.iter().enumerate().filter(|(_, l)| **l > 0) {
         let buffer = buffers.next();
         let buffer = buffer.ok_or_else(|| Error::corrupt("a log chunk lacks a buffer"))?;
-        if texts.contains(&stream) && found(&unpack(&buffer.bytes()?, len, context)?) {
+        if header.letters().contains(&stream) && found(&unpack(&buffer.bytes()?, len, context)?) {
             return Ok(true);
         }
     }
@@ -397,14 +480,17 @@ pub fn decode(
     wanted: Option<&[bool]>,
     context: &DecodeContext<'_>,
 ) -> Result<BinaryArray> {
-    let texts = match (Chunk::open(node, context)?, wanted) {
-        (Chunk::Plain(texts), None) => texts,
-        (chunk, wanted) => chunk.rows(wanted, context)?,
+    let (bytes, offsets) = match (Chunk::open(node, wanted.is_some(), context)?, wanted) {
+        (Chunk::Plain(texts), None) => (texts.bytes, texts.offsets),
+        (chunk, wanted) => {
+            let lines = chunk.rows(wanted, Out::default(), context)?;
+            (lines.out.finish(), lines.offsets)
+        }
     };
-    let offsets: Vec<i32> = texts.offsets.iter().map(|&o| o as i32).collect();
+    let offsets: Vec<i32> = offsets.iter().map(|&o| o as i32).collect();
     Ok(BinaryArray::try_new(
         OffsetBuffer::new(ScalarBuffer::from(offsets)),
-        Buffer::from_vec(texts.bytes),
+        Buffer::from_vec(bytes),
         None,
     )?)
 }

@@ -59,7 +59,7 @@ impl ColumnKeys {
 
     /// The columns of a skeleton's slots; `slots` gives the literal before each and its kind.
     pub fn of_skeleton<'a>(&mut self, slots: impl Iterator<Item = (&'a [u8], u8)>) -> Vec<u32> {
-        let mut seen: HashedMap<u32> = HashedMap::default();
+        let mut seen = Seen::default();
         let mut key = 1;
         let mut columns = Vec::new();
         for (gap, kind) in slots {
@@ -68,15 +68,14 @@ impl ColumnKeys {
                 None => mix(mix(key, 5), hash(gap)),
             };
             let typed = mix(key, u64::from(kind));
-            let equals = seen.entry(typed).or_insert(0);
+            let equals = seen.next(typed);
             let index = match self.cap {
-                0 => *equals,
+                0 => equals,
                 cap => {
-                    self.capped |= *equals >= cap;
-                    (*equals).min(cap)
+                    self.capped |= equals >= cap;
+                    equals.min(cap)
                 }
             };
-            *equals += 1;
             let next = self.kinds.len() as u32;
             let column = *self
                 .columns
@@ -94,6 +93,33 @@ impl ColumnKeys {
             columns.push(column);
         }
         columns
+    }
+}
+
+/// How often each key occurred; most lines have few.
+#[derive(Default)]
+struct Seen {
+    few: Vec<(u64, u32)>,
+    many: HashedMap<u32>,
+}
+
+/// Keys that are looked through one by one.
+const FEW: usize = 48;
+
+impl Seen {
+    /// How often the key occurred before.
+    fn next(&mut self, key: u64) -> u32 {
+        let known = self.few.iter().position(|(k, _)| *k == key);
+        let count = match known {
+            Some(known) => &mut self.few[known].1,
+            None if self.few.len() < FEW => {
+                self.few.push((key, 1));
+                return 0;
+            }
+            None => self.many.entry(key).or_insert(0),
+        };
+        *count += 1;
+        *count - 1
     }
 }
 

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
-use super::chunk;
+use super::chunk::{self, Chunk};
+use super::search::{self, Held, Needle};
 use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Encoding, Node, Profile, Selection, Statistics, Verdict,
+    Access, Candidates, DecodeContext, EncodeContext, Encoding, Needles, Node, Profile, Selection,
+    Statistics, Verdict,
 };
 use crate::error::Result;
 
@@ -36,7 +38,7 @@ impl Encoding for Lines {
     }
 
     fn access(&self) -> Access {
-        Access::Opaque
+        Access::Block
     }
 
     fn accepts(&self, data_type: &DataType) -> bool {
@@ -74,5 +76,29 @@ impl Encoding for Lines {
             wanted[row] = true;
         }
         Ok(Arc::new(chunk::decode(node, Some(&wanted), context)?))
+    }
+
+    fn candidates(
+        &self,
+        node: &Node,
+        needles: &Needles,
+        context: &DecodeContext<'_>,
+    ) -> Result<Candidates> {
+        let texts = needles.texts.iter();
+        let texts = texts.map(|text| Needle::new(text, needles.ignore_case));
+        let Some(texts) = texts.collect::<Option<Vec<_>>>() else {
+            return Ok(Candidates::Unknown);
+        };
+        let none = || Candidates::Rows(vec![false; node.rows]);
+        context.reserve_rows(node.rows, 1)?;
+        if !search::may_hold(node, &texts, context)? {
+            return Ok(none());
+        }
+        let chunk = Chunk::open(node, true, context)?;
+        Ok(match search::rows(&chunk, &texts, context)? {
+            Held::None => none(),
+            Held::Rows { rows, .. } => Candidates::Rows(rows),
+            Held::Unknown => Candidates::Unknown,
+        })
     }
 }

@@ -32,9 +32,13 @@ pub fn pairs(text: &[u8], columns: &[Column]) -> Vec<(u32, u32)> {
             continue;
         }
         let mut values: HashSet<u64, BuildHasherDefault<Identity>> = HashSet::default();
+        let mut last: &[u8] = b"";
         for &(start, end) in &column.spans {
-            let value = hash(&text[start as usize..end as usize]);
-            values.insert(value.wrapping_add(u64::from(column.kind)));
+            let value = &text[start as usize..end as usize];
+            if value != last {
+                values.insert(hash(value).wrapping_add(u64::from(column.kind)));
+                last = value;
+            }
         }
         if values.len() < DISTINCT {
             continue;

@@ -1,223 +1,79 @@
-//! From streams to tables whose values are at hand, row by row.
+//! From streams to tables.
+//!
+//! A table of lines may be read *lazily*: then its columns are only passed over, and each is read
+//! when it is asked for. Columns that were coded under contexts need those before them, so a table
+//! that has some is read at once.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 use super::keys::ColumnKeys;
 use super::mixed::{FEWEST_ROWS, Form, Frame, Leaf};
 use super::scan::{NUMBER, TIME, is_kind};
-use super::streams::{STREAMS, Source, unzigzag};
-use super::write::{END, ESCAPE, GOES_ON, MAX_DEPTH, SLOT};
+use super::skeletons::Skeletons;
+use super::stored::{READ_IN_STEP, ReadColumn, ReadTable, Unpacked};
+use super::streams::{Source, unzigzag};
+use super::values::{Entries, Integers, Print, Texts, Values, WIDEST, offset, too_long};
+use super::write::{ESCAPE, GOES_ON, MAX_DEPTH, SLOT};
 use crate::encoding::DecodeContext;
 use crate::encoding::entropy::symbols::{Decoder, Weights};
 use crate::error::{Error, Result};
 
 /// The streams of a chunk, read in step.
 pub struct TableReader<'a> {
-    meta: Source<'a>,
+    pub(super) meta: Source<'a>,
     skeletons: Source<'a>,
-    codes: Source<'a>,
-    numbers: Source<'a>,
-    text: Source<'a>,
+    pub(super) codes: Source<'a>,
+    pub(super) numbers: Source<'a>,
+    pub(super) text: Source<'a>,
     mixed: Decoder<'a>,
     /// Whether something was coded under contexts.
     has_mixed: bool,
     weights: Weights,
+    /// Whether columns are only passed over.
+    lazily: bool,
+    streams: &'a Unpacked,
     /// The most that was charged for what is needed for one column at a time.
     peak: u64,
     context: &'a DecodeContext<'a>,
 }
 
 /// A column that is being read, and what may be its contexts.
-struct Here<'f> {
-    frame: &'f mut Frame,
-    column: usize,
+pub(super) struct Here<'f> {
+    pub frame: &'f mut Frame,
+    pub column: usize,
 }
 
-/// A table that was read.
-#[derive(Debug)]
-pub struct ReadTable {
-    /// Text that units have in common.
-    pub skeletons: Vec<ReadSkeleton>,
-    /// Skeleton of each unit.
-    pub ids: Vec<u32>,
-    /// Values of each column; those that were merged into others have none.
-    pub columns: Vec<Values>,
+/// What comes before the columns of a table.
+pub(super) struct Head {
+    skeletons: Skeletons,
+    ids: Vec<u32>,
+    /// Kind and rows of each column.
+    pub columns: Vec<(u8, usize)>,
 }
 
-/// A skeleton that was read.
-#[derive(Debug, Default)]
-pub struct ReadSkeleton {
-    /// All literals, one after the other.
-    pub text: Vec<u8>,
-    /// Where each literal ends in the text; one more than slots.
-    pub ends: Vec<u32>,
-    /// Column of each slot.
-    pub columns: Vec<u32>,
-    /// Kind of each slot.
-    pub kinds: Vec<u8>,
-    /// Whether the row goes on in the next unit.
-    pub goes_on: bool,
-}
-
-impl ReadSkeleton {
-    /// Literal `i`.
-    pub fn literal(&self, i: usize) -> &[u8] {
-        let start = i.checked_sub(1).map_or(0, |i| self.ends[i] as usize);
-        &self.text[start..self.ends[i] as usize]
+/// Reads the table of lines out of the streams of a chunk; fails if something is left over.
+pub fn read_lines(
+    streams: &Unpacked,
+    lazily: bool,
+    context: &DecodeContext<'_>,
+) -> Result<ReadTable> {
+    let mut reader = TableReader::new(streams, context);
+    reader.lazily = lazily && !reader.has_mixed;
+    let table = reader.table(0)?;
+    if reader.in_step().iter().any(|s| !s.is_empty()) {
+        return Err(Error::corrupt("log columns are longer than their table"));
     }
-}
-
-/// Integers of a column.
-#[derive(Debug)]
-pub enum Integers {
-    /// The same in all rows.
-    Constant(i64),
-    /// Distinct values and the code of each row.
-    Coded(Vec<i64>, Vec<u32>),
-    /// One a row.
-    Each(Vec<i64>),
-}
-
-impl Integers {
-    /// The value of a row.
-    #[inline]
-    pub fn get(&self, row: usize) -> i64 {
-        match self {
-            Self::Constant(value) => *value,
-            Self::Coded(values, codes) => values[codes[row] as usize],
-            Self::Each(values) => values[row],
-        }
-    }
-}
-
-/// How an integer is printed.
-#[derive(Debug)]
-pub enum Print {
-    /// Decimal, with a minus if negative.
-    Decimal,
-    /// Decimal, zeros in front up to a width.
-    Padded(usize),
-    /// Decimal, zeros in front up to each row's width.
-    Widths(Vec<u8>),
-    /// Seconds as six digits `hhmmss`.
-    Clock,
-    /// Time of day with so many digits of a fraction, after a comma or a point.
-    Time(u32, bool),
-}
-
-/// Values of a column.
-#[derive(Debug)]
-pub enum Values {
-    /// No row.
-    None,
-    /// Integers and how they print.
-    Integers(Integers, Print),
-    /// Texts: bytes, where each ends, and which text each row has (its own if `None`).
-    Texts(Texts, Option<Vec<u32>>),
-}
-
-/// Texts, one after the other.
-#[derive(Debug, Default)]
-pub struct Texts {
-    /// All bytes.
-    pub bytes: Vec<u8>,
-    /// Where each text starts, and where the last ends.
-    pub offsets: Vec<u32>,
-}
-
-impl Texts {
-    /// Text `i`.
-    #[inline]
-    pub fn get(&self, i: usize) -> &[u8] {
-        &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
-    }
-
-    /// Number of texts.
-    pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Values {
-    /// Appends the text of a row.
-    #[inline]
-    pub fn put(&self, row: usize, out: &mut Vec<u8>) {
-        match self {
-            Self::None => {}
-            Self::Texts(texts, None) => out.extend_from_slice(texts.get(row)),
-            Self::Texts(texts, Some(codes)) => {
-                out.extend_from_slice(texts.get(codes[row] as usize));
-            }
-            Self::Integers(integers, print) => print.put(integers.get(row), row, out),
-        }
-    }
-}
-
-impl Print {
-    /// Appends the text of an integer.
-    #[inline]
-    pub fn put(&self, value: i64, row: usize, out: &mut Vec<u8>) {
-        match self {
-            Self::Decimal => {
-                if value < 0 {
-                    out.push(b'-');
-                }
-                decimal(value.unsigned_abs(), 0, out);
-            }
-            Self::Padded(width) => decimal(value.unsigned_abs(), *width, out),
-            Self::Widths(widths) => decimal(value.unsigned_abs(), usize::from(widths[row]), out),
-            Self::Clock => {
-                let value = value.unsigned_abs();
-                let clock = value / 3600 * 10_000 + value / 60 % 60 * 100 + value % 60;
-                decimal(clock, 6, out);
-            }
-            Self::Time(digits, comma) => {
-                let unit = 10u64.pow(*digits);
-                let value = value.unsigned_abs();
-                let (seconds, fraction) = (value / unit, value % unit);
-                decimal(seconds / 3600, 2, out);
-                out.push(b':');
-                decimal(seconds / 60 % 60, 2, out);
-                out.push(b':');
-                decimal(seconds % 60, 2, out);
-                if *digits > 0 {
-                    out.push(if *comma { b',' } else { b'.' });
-                    decimal(fraction, *digits as usize, out);
-                }
-            }
-        }
-    }
-}
-
-/// Widest number with zeros in front.
-const WIDEST: usize = 20;
-
-/// Appends a number with zeros in front up to a width.
-#[inline]
-fn decimal(mut value: u64, width: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; WIDEST];
-    let mut at = WIDEST;
-    while value >= 10 {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
-    if value > 0 || at == WIDEST {
-        at -= 1;
-        digits[at] = b'0' + value as u8;
-    }
-    at = at.min(WIDEST - width.min(WIDEST));
-    out.extend_from_slice(&digits[at..]);
+    Ok(table)
 }
 
 impl<'a> TableReader<'a> {
     /// A reader of streams in stored order.
-    pub fn new(streams: &'a [Vec<u8>; STREAMS], context: &'a DecodeContext<'a>) -> Self {
-        let [meta, skeletons, codes, numbers, text, mixed] = streams;
+    fn new(streams: &'a Unpacked, context: &'a DecodeContext<'a>) -> Self {
+        let [meta, skeletons, codes, numbers, text, mixed] = &**streams;
         Self {
+            streams,
+            lazily: false,
             meta: Source::new(meta),
             skeletons: Source::new(skeletons),
             codes: Source::new(codes),
@@ -231,23 +87,82 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// Reads the table of lines, and fails if something is left over.
-    pub fn lines(mut self) -> Result<ReadTable> {
-        let table = self.table(0)?;
-        let sources = [
-            self.meta,
-            self.skeletons,
-            self.codes,
-            self.numbers,
-            self.text,
-        ];
-        match sources.iter().all(Source::is_empty) {
-            true => Ok(table),
-            false => Err(Error::corrupt("log columns are longer than their table")),
+    /// A reader that stands where so much is left of each stream.
+    pub(super) fn at(
+        streams: &'a Unpacked,
+        place: &[usize; READ_IN_STEP],
+        context: &'a DecodeContext<'a>,
+    ) -> Self {
+        let mut reader = Self::new(streams, context);
+        reader.lazily = true;
+        let sources = reader.in_step().into_iter().zip(streams.iter());
+        for ((source, stream), &left) in sources.zip(place) {
+            *source = Source::new(&stream[stream.len() - left..]);
         }
+        reader
+    }
+
+    fn in_step(&mut self) -> [&mut Source<'a>; READ_IN_STEP] {
+        [
+            &mut self.meta,
+            &mut self.skeletons,
+            &mut self.codes,
+            &mut self.numbers,
+            &mut self.text,
+        ]
     }
 
     fn table(&mut self, depth: usize) -> Result<ReadTable> {
+        let head = self.head()?;
+        let mut frame = Frame::default();
+        if self.has_mixed {
+            let slots = head.columns.iter();
+            let slots = slots.fold(0u64, |all, (_, rows)| all.saturating_add(*rows as u64));
+            self.context.reserve(slots.saturating_mul(8))?;
+            let of = |skeleton: usize| head.skeletons.get(skeleton).columns;
+            frame = Frame::new(&head.ids, head.columns.len(), of);
+        }
+        let mut columns = Vec::new();
+        for (column, &(kind, rows)) in head.columns.iter().enumerate() {
+            self.context.reserve(size_of::<ReadColumn>() as u64)?;
+            let place = self.place();
+            let values = match (rows, self.lazily) {
+                (0, _) => OnceCell::from(Values::None),
+                (_, true) => {
+                    self.pass_column(kind, rows, depth)?;
+                    OnceCell::new()
+                }
+                (_, false) => {
+                    let mut here = Here {
+                        frame: &mut frame,
+                        column,
+                    };
+                    OnceCell::from(self.column(kind, rows, depth, &mut here)?)
+                }
+            };
+            columns.push(ReadColumn {
+                kind,
+                rows,
+                place,
+                values,
+            });
+        }
+        Ok(ReadTable {
+            skeletons: head.skeletons,
+            ids: head.ids,
+            columns,
+            depth,
+            streams: Arc::clone(self.streams),
+            end: self.place(),
+        })
+    }
+
+    /// How much is left of each stream.
+    fn place(&mut self) -> [usize; READ_IN_STEP] {
+        self.in_step().map(|source| source.left())
+    }
+
+    pub(super) fn head(&mut self) -> Result<Head> {
         let count = self.meta.count(1 << 31)?;
         let units = self.meta.count(1 << 31)?;
         let cap = self.meta.count(u32::MAX as usize)? as u32;
@@ -263,10 +178,10 @@ impl<'a> TableReader<'a> {
             merged.push((from, into));
         }
         let mut keys = ColumnKeys::new(cap);
-        let mut skeletons = Vec::new();
+        let mut skeletons = Skeletons::default();
         for _ in 0..count {
-            self.context.reserve(size_of::<ReadSkeleton>() as u64)?;
-            skeletons.push(self.skeleton(&mut keys)?);
+            self.context.reserve(32)?;
+            self.skeleton(&mut skeletons, &mut keys)?;
         }
         let mut target: Vec<u32> = (0..keys.kinds().len() as u32).collect();
         for (from, into) in merged {
@@ -277,11 +192,7 @@ impl<'a> TableReader<'a> {
             }
             target[from] = target[into];
         }
-        for skeleton in &mut skeletons {
-            for column in &mut skeleton.columns {
-                *column = target[*column as usize];
-            }
-        }
+        skeletons.replace_columns(&target);
         let ids = self.unit_codes(units, count)?;
         let mut uses = vec![0u64; count];
         for &id in &ids {
@@ -289,49 +200,30 @@ impl<'a> TableReader<'a> {
         }
         let mut rows = vec![0u64; target.len()];
         for (skeleton, uses) in skeletons.iter().zip(uses) {
-            for &column in &skeleton.columns {
+            for &column in skeleton.columns {
                 let rows = &mut rows[column as usize];
                 *rows = rows.saturating_add(uses);
             }
         }
-        let mut frame = Frame::default();
-        if self.has_mixed {
-            let slots = rows.iter().fold(0u64, |all, r| all.saturating_add(*r));
-            self.context.reserve(slots.saturating_mul(8))?;
-            let of = |skeleton: usize| skeletons[skeleton].columns.as_slice();
-            frame = Frame::new(&ids, target.len(), of);
+        if rows.iter().any(|&r| r >= 1 << 31) {
+            return Err(Error::corrupt("a log column of too many rows"));
         }
-        let mut columns = Vec::new();
-        for (column, (&rows, &kind)) in rows.iter().zip(keys.kinds()).enumerate() {
-            self.context.reserve(size_of::<Values>() as u64)?;
-            let mut here = Here {
-                frame: &mut frame,
-                column,
-            };
-            columns.push(match rows {
-                0 => Values::None,
-                1..0x8000_0000 => self.column(kind, rows as usize, depth, &mut here)?,
-                _ => return Err(Error::corrupt("a log column of too many rows")),
-            });
-        }
-        Ok(ReadTable {
+        self.context.reserve_rows(rows.len(), 16)?;
+        let columns = keys.kinds().iter().zip(rows);
+        Ok(Head {
             skeletons,
             ids,
-            columns,
+            columns: columns.map(|(&kind, rows)| (kind, rows as usize)).collect(),
         })
     }
 
-    fn skeleton(&mut self, keys: &mut ColumnKeys) -> Result<ReadSkeleton> {
-        let mut skeleton = ReadSkeleton::default();
-        loop {
-            let (text, mark) = self.skeletons.until(&[SLOT, END, GOES_ON, ESCAPE])?;
+    fn skeleton(&mut self, skeletons: &mut Skeletons, keys: &mut ColumnKeys) -> Result<()> {
+        let goes_on = loop {
+            let (text, mark) = self.skeletons.until_mark()?;
             self.context.reserve(text.len() as u64 + 1)?;
-            skeleton.text.extend_from_slice(text);
+            skeletons.add_text(text);
             match mark {
-                ESCAPE => {
-                    skeleton.text.push(self.skeletons.byte()?);
-                    continue;
-                }
+                ESCAPE => skeletons.add_text(&[self.skeletons.byte()?]),
                 SLOT => {
                     let kind = self.skeletons.byte()?;
                     if !is_kind(kind) {
@@ -339,23 +231,19 @@ impl<'a> TableReader<'a> {
                     }
                     // Its place here, and in the table of keys.
                     self.context.reserve(64)?;
-                    skeleton.kinds.push(kind);
+                    skeletons.end_literal(Some(kind))?;
                 }
-                _ => skeleton.goes_on = mark == GOES_ON,
+                _ => {
+                    skeletons.end_literal(None)?;
+                    break mark == GOES_ON;
+                }
             }
-            let end = u32::try_from(skeleton.text.len())
-                .map_err(|_| Error::corrupt("a skeleton of more than 4 GiB"))?;
-            skeleton.ends.push(end);
-            if mark != SLOT {
-                break;
-            }
-        }
-        let slots = skeleton.kinds.iter().enumerate();
-        skeleton.columns = keys.of_skeleton(slots.map(|(i, &kind)| (skeleton.literal(i), kind)));
-        Ok(skeleton)
+        };
+        skeletons.end(goes_on, |slots| keys.of_skeleton(slots));
+        Ok(())
     }
 
-    fn column(
+    pub(super) fn column(
         &mut self,
         kind: u8,
         rows: usize,
@@ -467,13 +355,24 @@ impl<'a> TableReader<'a> {
         leaf.read_codes(coder, weights, below, recency, self.context)
     }
 
-    fn values(&mut self, count: usize, depth: usize) -> Result<Texts> {
+    fn values(&mut self, count: usize, depth: usize) -> Result<Entries> {
         let form = self.meta.byte()?;
-        let mut texts = Texts::default();
-        if form != b't' {
-            self.context.reserve_rows(count + 1, 4)?;
-            texts.offsets = vec![0];
+        if form == b't' && depth < MAX_DEPTH {
+            let table = self.table(depth + 1)?;
+            if table.ids.len() != count {
+                return Err(Error::corrupt("a table of texts has another length"));
+            }
+            let entries = Entries::of_table(table);
+            if !self.lazily {
+                entries.texts(self.context)?;
+            }
+            return Ok(entries);
         }
+        self.context.reserve_rows(count + 1, 4)?;
+        let mut texts = Texts {
+            bytes: Vec::new(),
+            offsets: vec![0],
+        };
         match form {
             b'h' | b'H' => {
                 let len = self.meta.count(1 << 30)?;
@@ -497,7 +396,7 @@ impl<'a> TableReader<'a> {
             }
             b'x' => {
                 for _ in 0..count {
-                    let (text, _) = self.text.until(b"\n")?;
+                    let text = self.text.line()?;
                     self.push(&mut texts, text)?;
                 }
             }
@@ -508,24 +407,15 @@ impl<'a> TableReader<'a> {
                     self.push(&mut texts, text)?;
                 }
             }
-            b't' if depth < MAX_DEPTH => {
-                let table = self.table(depth + 1)?;
-                texts = table.rebuild(self.context)?;
-                if texts.len() != count {
-                    return Err(Error::corrupt("a table of texts has another length"));
-                }
-            }
             other => return Err(unknown(other)),
         }
-        Ok(texts)
+        Ok(Entries::of_texts(texts))
     }
 
     fn push(&self, texts: &mut Texts, text: &[u8]) -> Result<()> {
         self.context.reserve(text.len() as u64)?;
         texts.bytes.extend_from_slice(text);
-        texts
-            .offsets
-            .push(u32::try_from(texts.bytes.len()).map_err(|_| too_long())?);
+        texts.offsets.push(offset(texts.bytes.len())?);
         Ok(())
     }
 
@@ -583,57 +473,6 @@ impl<'a> TableReader<'a> {
     }
 }
 
-impl ReadTable {
-    /// All units, one after the other.
-    pub fn rebuild(&self, context: &DecodeContext<'_>) -> Result<Texts> {
-        let mut texts = Texts::default();
-        context.reserve_rows(self.ids.len() + 1, 4)?;
-        texts.offsets.reserve(self.ids.len() + 1);
-        texts.offsets.push(0);
-        let mut at = vec![0usize; self.columns.len()];
-        let mut charged = 0;
-        for &id in &self.ids {
-            let skeleton = &self.skeletons[id as usize];
-            skeleton.put(&self.columns, &mut at, &mut texts.bytes);
-            let len = texts.bytes.len();
-            // What a unit adds is bounded by what was read before, so it may be charged after.
-            context.reserve((len - charged) as u64)?;
-            charged = len;
-            let end = u32::try_from(len).ok().filter(|&e| e <= i32::MAX as u32);
-            texts.offsets.push(end.ok_or_else(too_long)?);
-        }
-        Ok(texts)
-    }
-}
-
-impl ReadSkeleton {
-    /// Appends a unit; `at` is the next row of each column.
-    #[inline]
-    pub fn put(&self, columns: &[Values], at: &mut [usize], out: &mut Vec<u8>) {
-        let mut start = 0;
-        for (&column, &end) in self.columns.iter().zip(&self.ends) {
-            out.extend_from_slice(&self.text[start..end as usize]);
-            start = end as usize;
-            let column = column as usize;
-            columns[column].put(at[column], out);
-            at[column] += 1;
-        }
-        out.extend_from_slice(&self.text[start..]);
-    }
-
-    /// Passes over a unit.
-    #[inline]
-    pub fn skip(&self, at: &mut [usize]) {
-        for &column in &self.columns {
-            at[column as usize] += 1;
-        }
-    }
-}
-
-fn too_long() -> Error {
-    Error::corrupt("more than 2 GiB of text in one chunk")
-}
-
-fn unknown(form: u8) -> Error {
+pub(super) fn unknown(form: u8) -> Error {
     Error::corrupt(format!("a log column of form {form}"))
 }

@@ -265,7 +265,12 @@ pub fn level(line: &[u8]) -> Option<&'static str> {
         }
         let len = head[at..].iter();
         let len = len.take_while(|&&b| class(b) == LETTER).count();
-        if (3..=9).contains(&len) {
+        // First letters of levels.
+        let begins = matches!(
+            head[at] | 32,
+            b'i' | b'w' | b'e' | b'd' | b't' | b'f' | b'n' | b'c' | b's' | b'a' | b'p'
+        );
+        if begins && (3..=9).contains(&len) {
             let word = &head[at..at + len];
             let marked = at > 0 && matches!(head[at - 1], b'=' | b'"' | b'[' | b'<' | b'(');
             let bare = at == 0 || !matches!(class(head[at - 1]), DIGIT) && head[at - 1] != b'_';

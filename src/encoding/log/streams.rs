@@ -89,6 +89,20 @@ impl<'a> Source<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes were not read yet.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Passes over so many line feeds and what is before them.
+    pub fn pass_lines(&mut self, count: usize) -> Result<()> {
+        if count > 0 {
+            let last = memchr::memchr_iter(b'\n', self.rest).nth(count - 1);
+            self.take(last.ok_or_else(short)? + 1)?;
+        }
+        Ok(())
+    }
+
     /// The next bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(count).ok_or_else(short)?;
@@ -96,12 +110,22 @@ impl<'a> Source<'a> {
         Ok(head)
     }
 
-    /// The bytes up to the next one of these, and that one.
-    pub fn until(&mut self, stops: &[u8]) -> Result<(&'a [u8], u8)> {
-        let at = self.rest.iter().position(|b| stops.contains(b));
+    /// The bytes up to the next mark of skeletons (1 to 4), and that one.
+    #[inline]
+    pub fn until_mark(&mut self) -> Result<(&'a [u8], u8)> {
+        let at = self.rest.iter().position(|b| b.wrapping_sub(1) < 4);
         let at = at.ok_or_else(short)?;
         let text = self.take(at)?;
         Ok((text, self.byte()?))
+    }
+
+    /// The bytes up to the next line feed, which is passed over.
+    #[inline]
+    pub fn line(&mut self) -> Result<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.rest).ok_or_else(short)?;
+        let text = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Ok(text)
     }
 
     /// One byte.

@@ -15,16 +15,18 @@
 //! | `level` | binary, null if unknown | level that the record's first line tells |
 //! | `record` | int64 | row of the record's first line in the file |
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder,
+};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Int64Type};
 
 use super::stamp;
 use crate::encoding::{
-    Access, DecodeContext, EncodeContext, Encoding, Model, Node, Reads, Selection,
+    Access, Candidates, DecodeContext, EncodeContext, Encoding, Model, Needles, Node, Reads,
+    Selection,
 };
 use crate::error::{Error, Result};
 
@@ -56,6 +58,9 @@ struct Stored {
     view: String,
 }
 
+/// Of fewer rows than one in so many, just their lines are rebuilt.
+const FEW: usize = 4;
+
 /// What is known before a line: of the record that may go on with it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Before {
@@ -74,6 +79,9 @@ pub struct Before {
     /// The row of the line.
     #[prost(int64, tag = "5")]
     pub row: i64,
+    /// Whether a row's value follows from that row's line alone.
+    #[prost(bool, tag = "6")]
+    pub by_row: bool,
 }
 
 /// A line without its terminator.
@@ -82,6 +90,48 @@ pub fn without_terminator(line: &[u8]) -> &[u8] {
         [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n'] => rest,
         _ => line,
     }
+}
+
+/// Whether all lines are text: cut anywhere, the pieces are too.
+fn all_utf8(lines: &BinaryArray) -> bool {
+    let offsets = lines.value_offsets();
+    let (first, last) = (offsets[0] as usize, offsets[lines.len()] as usize);
+    std::str::from_utf8(&lines.value_data()[first..last]).is_ok_and(|text| {
+        let mut starts = offsets.iter().map(|&o| o as usize - first);
+        starts.all(|start| text.is_char_boundary(start))
+    })
+}
+
+/// Lines as users see them.
+fn shown(lines: &BinaryArray) -> BinaryArray {
+    let mut out = BinaryBuilder::with_capacity(lines.len(), lines.value_data().len());
+    let all_utf8 = all_utf8(lines);
+    for i in 0..lines.len() {
+        let line = without_terminator(lines.value(i));
+        match all_utf8 {
+            true => out.append_value(line),
+            false => out.append_value(String::from_utf8_lossy(line).as_bytes()),
+        }
+    }
+    out.finish()
+}
+
+/// Time, level and record of consecutive lines, each as its view has them.
+pub fn told(lines: &BinaryArray, before: &mut Before) -> [ArrayRef; 3] {
+    let mut times = Int64Builder::with_capacity(lines.len());
+    let mut levels = BinaryBuilder::with_capacity(lines.len(), 4 * lines.len());
+    let mut records = Int64Builder::with_capacity(lines.len());
+    for i in 0..lines.len() {
+        before.take(lines.value(i), true);
+        times.append_option(before.timed.then_some(before.timestamp));
+        levels.append_option(before.level.as_deref());
+        records.append_value(before.record);
+    }
+    [
+        Arc::new(times.finish()),
+        Arc::new(levels.finish()),
+        Arc::new(records.finish()),
+    ]
 }
 
 impl View {
@@ -115,16 +165,7 @@ impl View {
     /// The view of consecutive lines, as a physical array; `before` is taken along.
     pub fn of(&self, lines: &BinaryArray, before: &mut Before) -> Result<ArrayRef> {
         match self {
-            Self::Line => {
-                let mut out = BinaryBuilder::with_capacity(lines.len(), lines.value_data().len());
-                for i in 0..lines.len() {
-                    match String::from_utf8_lossy(without_terminator(lines.value(i))) {
-                        Cow::Borrowed(line) => out.append_value(line),
-                        Cow::Owned(line) => out.append_value(&line),
-                    }
-                }
-                Ok(Arc::new(out.finish()))
-            }
+            Self::Line => Ok(Arc::new(shown(lines))),
             Self::Timestamp => {
                 let values = (0..lines.len()).map(|i| {
                     before.take(lines.value(i), false);
@@ -146,6 +187,51 @@ impl View {
                     before.record
                 });
                 Ok(Arc::new(Int64Array::from_iter_values(values)))
+            }
+        }
+    }
+
+    /// Whether an array is the view of some lines.
+    fn gives(&self, lines: &BinaryArray, mut before: Before, array: &ArrayRef) -> bool {
+        let rows = 0..lines.len();
+        match self {
+            Self::Line => {
+                let Some(array) = array.as_binary_opt::<i32>().filter(|a| a.null_count() == 0)
+                else {
+                    return false;
+                };
+                if !all_utf8(lines) {
+                    return shown(lines) == *array;
+                }
+                let mut rows = rows;
+                rows.all(|i| without_terminator(lines.value(i)) == array.value(i))
+            }
+            Self::Timestamp | Self::Record => {
+                let Some(array) = array.as_primitive_opt::<Int64Type>() else {
+                    return false;
+                };
+                let mut rows = rows;
+                rows.all(|i| {
+                    before.take(lines.value(i), false);
+                    match self {
+                        Self::Record => array.is_valid(i) && array.value(i) == before.record,
+                        _ if before.timed => array.is_valid(i) && array.value(i) == before.timestamp,
+                        _ => array.is_null(i),
+                    }
+                })
+            }
+            Self::Level => {
+                let Some(array) = array.as_binary_opt::<i32>() else {
+                    return false;
+                };
+                let mut rows = rows;
+                rows.all(|i| {
+                    before.take(lines.value(i), true);
+                    match &before.level {
+                        Some(level) => array.is_valid(i) && array.value(i) == level.as_bytes(),
+                        None => array.is_null(i),
+                    }
+                })
             }
         }
     }
@@ -260,8 +346,13 @@ impl Encoding for LogView {
             return Ok(None);
         }
         for before in view.guesses(lines, array) {
-            if view.of(lines, &mut before.clone())?.to_data() == array.to_data() {
+            if view.gives(lines, before.clone(), array) {
+                context.proven = true;
                 let mut node = Node::new(ID, array.len());
+                let before = Before {
+                    by_row: *view == View::Line,
+                    ..before
+                };
                 if before != Before::default() {
                     node = node.with_metadata(&before);
                 }
@@ -305,6 +396,28 @@ impl Encoding for LogView {
             true => selection.take(&array),
             false => Err(Error::corrupt(format!("a log view typed {data_type}"))),
         }
+    }
+
+    fn candidates(
+        &self,
+        node: &Node,
+        needles: &Needles,
+        context: &DecodeContext<'_>,
+    ) -> Result<Candidates> {
+        // What stands for bytes that are not text is not in them.
+        let odd = |text: &Vec<u8>| std::str::from_utf8(text).is_ok_and(|t| t.contains('\u{fffd}'));
+        let view = context.model(node)?.parsed(KIND, View::parse)?;
+        Ok(match *view == View::Line && !needles.texts.iter().any(odd) {
+            true => Candidates::Parent(0),
+            false => Candidates::Unknown,
+        })
+    }
+
+    fn parent_part(&self, node: &Node, _: usize, selection: &Selection) -> Option<Selection> {
+        let before: Before = node.parse_metadata().ok()?;
+        // Many rows are as cheap as all, and then the lines are at hand for other views.
+        let few = selection.count(node.rows) < node.rows / FEW;
+        (before.by_row && few).then(|| selection.clone())
     }
 
     fn reads(&self, _: &Node, _: &Selection) -> Reads {

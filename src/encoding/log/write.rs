@@ -444,7 +444,7 @@ impl Numbers {
     /// `None` if some number would not print back the same.
     fn parse<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Option<Self> {
         let mut numbers = Self {
-            values: Vec::new(),
+            values: Vec::with_capacity(texts.size_hint().0),
             canonical: true,
             width: None,
         };
@@ -465,8 +465,10 @@ impl Numbers {
             if digits[0] == b'0' && (digits.len() > 1 || negative) {
                 numbers.canonical = false;
             }
-            let mut value = 0i64;
-            for &digit in digits {
+            let add = |value: i64, digit: &u8| value * 10 + i64::from(digit - b'0');
+            let (head, last) = digits.split_at(digits.len().min(18));
+            let mut value = head.iter().fold(0, add);
+            for &digit in last {
                 value = value
                     .checked_mul(10)?
                     .checked_add(i64::from(digit - b'0'))?;

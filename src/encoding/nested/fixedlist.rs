@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 pub struct FixedList;
 
 const ID: &str = "pilaster.fixedlist.v1";
+/// Most elements that a plan of reads names one by one.
+const MAX_NAMED: usize = 1 << 22;
 
 impl Encoding for FixedList {
     fn id(&self) -> &'static str {
@@ -123,6 +125,12 @@ impl Encoding for FixedList {
             return Reads::All;
         }
         let wanted = match &selection.rows {
+            // Too many to name one by one: read all.
+            Rows::Indices(_) | Rows::Mask(_)
+                if selection.count(node.rows).saturating_mul(elements.len()) > MAX_NAMED =>
+            {
+                Selection::all()
+            }
             Rows::Indices(_) | Rows::Mask(_) => {
                 let indices: Vec<u32> = selection
                     .iter(node.rows)

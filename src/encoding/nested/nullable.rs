@@ -11,6 +11,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute;
 use arrow::datatypes::*;
 
+use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Node, Reads, Role, Selection,
 };
@@ -90,6 +91,27 @@ impl Encoding for Nullable {
             buffers: Vec::new(),
             children: vec![Some(selection.rows.clone().into()), Some(selection.clone())],
         }
+    }
+
+    fn distances(
+        &self,
+        node: &Node,
+        data_type: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Option<Distances>> {
+        node.expect(0, 2)?;
+        let values = node.child_of(1, node.rows)?;
+        let found = context.code_distances(values, data_type, query, stage, selection)?;
+        let Some(mut found) = found.filter(|f| f.nulls.is_none()) else {
+            return Ok(None);
+        };
+        let validity = node.child_of(0, node.rows)?;
+        let validity = context.decode(validity, &DataType::Boolean, selection)?;
+        found.nulls = Some(NullBuffer::new(validity.as_boolean().values().clone()));
+        Ok(Some(found))
     }
 }
 

@@ -57,10 +57,14 @@ pub fn run(
         parents: context.parents,
         profile: context.profile,
         sampling: context.sampling,
+        proven: false,
         chain: context.chain.clone(),
         arguments: arguments.to_vec(),
     };
-    encoding.encode(array, &mut inner)
+    let node = encoding.encode(array, &mut inner);
+    // What is proven of a part says nothing of the whole.
+    context.proven = inner.proven && inner.chain.is_empty();
+    node
 }
 
 /// Encodes an array of any type in the way that suits it best.

@@ -40,6 +40,9 @@ pub struct Candidates {
 const ALL_PAIRS: usize = 64;
 /// Candidates of a column where not all pairs are measured.
 const LIKELY: usize = 16;
+/// Columns before it that a column is paired with: those that belong together mostly stand together,
+/// and all pairs of very many columns are too many.
+const NEIGHBOURS: usize = 2_000;
 /// Rows times pairs that are looked at to find those.
 const PAIR_WORK: usize = 800_000_000;
 /// Rows on which numeric columns are compared.
@@ -172,7 +175,7 @@ impl Sampled {
             .collect();
         let mut best: Vec<Vec<(f64, usize)>> = vec![Vec::new(); n];
         let mut counts = vec![0u16; buckets * buckets];
-        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
+        for (i, j) in (0..n).flat_map(|i| (i.saturating_sub(NEIGHBOURS)..i).map(move |j| (i, j))) {
             if self.exact[i].count <= 1 || self.exact[j].count <= 1 {
                 continue;
             }
@@ -184,16 +187,26 @@ impl Sampled {
                 *count += 1;
             }
             let shared = joint - single[i] - single[j];
-            best[i].push((-shared, j));
-            best[j].push((-shared, i));
+            for (of, with) in [(i, j), (j, i)] {
+                best[of].push((-shared, with));
+                if best[of].len() >= 4 * LIKELY {
+                    keep_best(&mut best[of]);
+                }
+            }
         }
         best.into_iter()
             .map(|mut b| {
-                b.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                b.into_iter().take(LIKELY).map(|(_, i)| i).collect()
+                keep_best(&mut b);
+                b.into_iter().map(|(_, i)| i).collect()
             })
             .collect()
     }
+}
+
+/// Keeps the [`LIKELY`] smallest, in order.
+fn keep_best(of: &mut Vec<(f64, usize)>) {
+    of.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    of.truncate(LIKELY);
 }
 
 /// About `log2(1 + |d|)`.

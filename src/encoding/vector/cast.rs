@@ -13,7 +13,9 @@ use arrow::datatypes::DataType;
 use half::{bf16, f16};
 
 use super::float8::Float8;
+use super::products::{self, Arranged, Codes};
 use super::rows::{self, Stride};
+use crate::encoding::distance::{self, Distances, Form, Query, Stage};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Loss, Node, Reads, Selection,
 };
@@ -274,6 +276,61 @@ impl Encoding for Cast {
                 Ok(())
             },
         )
+    }
+
+    fn distances(
+        &self,
+        node: &Node,
+        _: &DataType,
+        query: &Query,
+        _: Stage,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Option<Distances>> {
+        let layout = Layout::of(node)?;
+        rows::check_query(query, layout.dimension, selection)?;
+        let count = selection.count(node.rows);
+        context.reserve_rows(count, 6 * size_of::<f32>())?;
+        let codes = layout
+            .codes
+            .located(node.buffer(0)?, node.rows, selection, context)?;
+        let (bytes, places) = (codes.bytes.as_slice(), codes.rows.as_deref());
+        let factors = match layout.scaled {
+            true => {
+                let factors = FACTORS.gathered(node.buffer(1)?, node.rows, selection, context)?;
+                Some(rows::singles(&factors))
+            }
+            false => None,
+        };
+        let form = match layout.format {
+            Format::Half => Form::Half,
+            Format::Brain => Form::Brain,
+            Format::Eight(Float8::E4M3) => Form::Eight,
+            Format::Eight(Float8::E5M2) => Form::UpperHalf,
+            Format::Integer => {
+                let rows = Codes {
+                    bytes,
+                    stride: layout.codes.bytes,
+                    rows: places,
+                    count,
+                };
+                let arranged = Arranged::new(query, 8);
+                let (products, squares) = products::signed(rows, &arranged, query.byte_sum());
+                let factor = |i: usize| factors.as_ref().map_or(1.0, |f| f[i]);
+                let each = products.iter().enumerate();
+                let scale = query.scale();
+                let products: Vec<f32> = each.map(|(i, p)| *p as f32 * factor(i) * scale).collect();
+                let each = squares.iter().enumerate();
+                let norms: Vec<f32> = each.map(|(i, s)| (*s as f32).sqrt() * factor(i)).collect();
+                let slack: Vec<f32> = norms.iter().map(|n| n * query.missed()).collect();
+                return Ok(Some(query.of_products(&products, &slack, &norms)));
+            }
+        };
+        let sums = match layout.scaled {
+            true => distance::products(form, bytes, places, count, query),
+            false => distance::sums(form, bytes, places, count, query),
+        };
+        Ok(Some(query.of_sums(&sums, factors.as_deref())))
     }
 
     fn reads(&self, node: &Node, selection: &Selection) -> Reads {

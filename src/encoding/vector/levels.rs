@@ -24,7 +24,7 @@ impl Levels {
     }
 
     /// Largest code of the first level.
-    fn top(self) -> u32 {
+    pub fn top(self) -> u32 {
         (1 << self.bits) - 1
     }
 }

@@ -15,8 +15,12 @@ use arrow::array::*;
 use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
+use super::estimates::{Estimates, Measures};
 use super::levels::{Bounds, Levels, pack, unpack};
+use super::products::{self, Arranged, Codes};
 use super::rows::{self, Stride};
+use crate::encoding::distance::simd::dispatch;
+use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Loss, Model, Node, Reads, Selection,
 };
@@ -45,6 +49,9 @@ struct Metadata {
     /// Values were multiplied by two to this power before coding.
     #[prost(sint32, tag = "4")]
     exponent: i32,
+    /// Whether norms and spreads are stored; files of early writers have none.
+    #[prost(bool, tag = "5")]
+    measured: bool,
 }
 
 /// Parsed metadata.
@@ -54,12 +61,17 @@ struct Layout {
     exponent: i32,
     codes: Stride,
     residuals: Stride,
+    /// Places of the buffers of norms and spreads.
+    measures: Option<(usize, usize)>,
+    spreads: Stride,
 }
 
 /// Lower and upper bound, half floats.
 const BOUNDS: Stride = Stride { bytes: 4 };
 /// Correction factor, half float.
 const FACTOR: Stride = Stride { bytes: 2 };
+/// Norm of the decoded vector, 32-bit float.
+const NORM: Stride = Stride { bytes: 4 };
 
 impl Layout {
     fn of(node: &Node) -> Result<Self> {
@@ -79,8 +91,20 @@ impl Layout {
             exponent: metadata.exponent,
             codes: stride(levels.bits),
             residuals: stride(levels.residual_bits),
+            measures: metadata.measured.then(|| {
+                let next = 3 + usize::from(levels.residual_bits > 0);
+                (next, next + 1)
+            }),
+            spreads: Stride {
+                bytes: 2 + 2 * usize::from(levels.residual_bits > 0),
+            },
         };
-        node.expect(3 + usize::from(levels.residual_bits > 0), 0)?;
+        let buffers = 3 + usize::from(levels.residual_bits > 0);
+        node.expect(buffers + 2 * usize::from(metadata.measured), 0)?;
+        if let Some((norms, spreads)) = layout.measures {
+            NORM.check(node.buffer(norms)?, node.rows)?;
+            layout.spreads.check(node.buffer(spreads)?, node.rows)?;
+        }
         layout.codes.check(node.buffer(0)?, node.rows)?;
         BOUNDS.check(node.buffer(1)?, node.rows)?;
         FACTOR.check(node.buffer(2)?, node.rows)?;
@@ -217,6 +241,7 @@ impl Encoding for Lvq {
         let used = centre.then_some(means.as_slice());
         let (mut codes, mut bounds_bytes) = (Vec::new(), Vec::new());
         let (mut factors, mut residuals) = (Vec::new(), Vec::new());
+        let (mut norms, mut spreads) = (Vec::new(), Vec::new());
         for row in values.chunks_exact(dimension) {
             let centred = centred(row, scale, used);
             let bounds = Bounds::of(&centred, levels, used.is_none());
@@ -235,6 +260,12 @@ impl Encoding for Lvq {
                 ..levels
             };
             factors.extend(bounds.correction(&centred, &both, first).to_le_bytes());
+            let measures = Measures::of(bounds, &both, levels, power(-exponent), used);
+            norms.extend(measures.norm.to_le_bytes());
+            spreads.extend(measures.spread.to_le_bytes());
+            if levels.residual_bits > 0 {
+                spreads.extend(measures.rest.to_le_bytes());
+            }
         }
         let mut node = Node::new(ID, array.len())
             .with_metadata(&Metadata {
@@ -242,6 +273,7 @@ impl Encoding for Lvq {
                 bits: levels.bits,
                 residual_bits: levels.residual_bits,
                 exponent,
+                measured: true,
             })
             .with_buffer(codes)
             .with_buffer(bounds_bytes)
@@ -249,6 +281,7 @@ impl Encoding for Lvq {
         if levels.residual_bits > 0 {
             node = node.with_buffer(residuals);
         }
+        node = node.with_buffer(norms).with_buffer(spreads);
         if centre {
             node.model = Some(match known {
                 Some((i, _)) => i,
@@ -279,13 +312,7 @@ impl Encoding for Lvq {
     ) -> Result<ArrayRef> {
         let layout = Layout::of(node)?;
         let elements = rows::elements(selection, layout.dimension, data_type)?;
-        let mean = match node.model {
-            Some(_) => Some(context.model(node)?.parsed(MEAN, parse_mean)?),
-            None => None,
-        };
-        if mean.as_ref().is_some_and(|m| m.len() != layout.dimension) {
-            return Err(Error::corrupt("a mean of another dimension"));
-        }
+        let mean = mean_of(node, &layout, context)?;
         let (levels, scale) = (layout.levels, power(-layout.exponent));
         let first = bytes_of(&elements, levels.bits);
         let second = bytes_of(&elements, levels.residual_bits);
@@ -324,6 +351,84 @@ impl Encoding for Lvq {
         )
     }
 
+    fn distances(
+        &self,
+        node: &Node,
+        _: &DataType,
+        query: &Query,
+        stage: Stage,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Option<Distances>> {
+        let layout = Layout::of(node)?;
+        let Some((norms, spreads)) = layout.measures else {
+            return Ok(None);
+        };
+        rows::check_query(query, layout.dimension, selection)?;
+        let mean = mean_of(node, &layout, context)?;
+        let count = selection.count(node.rows);
+        context.reserve_rows(count, 10 * size_of::<f32>())?;
+        let two = layout.levels.residual_bits > 0;
+        let product = |stride: Stride, buffer: usize, bits: u32| -> Result<Vec<i32>> {
+            let located = stride.located(node.buffer(buffer)?, node.rows, selection, context)?;
+            let codes = Codes {
+                bytes: &located.bytes,
+                stride: stride.bytes,
+                rows: located.rows.as_deref(),
+                count,
+            };
+            Ok(products::unsigned(codes, &Arranged::new(query, bits)))
+        };
+        let gathered = |stride: Stride, buffer: usize| {
+            stride.gathered(node.buffer(buffer)?, node.rows, selection, context)
+        };
+        let second = match two && stage == Stage::Fine {
+            true => Some(product(layout.residuals, 3, layout.levels.residual_bits)?),
+            false => None,
+        };
+        let norms = rows::singles(&gathered(NORM, norms)?);
+        let (products, slack) = dispatch(Estimates {
+            query,
+            levels: layout.levels,
+            scale: power(-layout.exponent) as f32,
+            base: mean.as_ref().map_or(0.0, |mean| {
+                let pairs = mean.iter().zip(query.values());
+                pairs
+                    .map(|(m, q)| f64::from(*m) * f64::from(*q))
+                    .sum::<f64>() as f32
+            }),
+            first: &product(layout.codes, 0, layout.levels.bits)?,
+            second: second.as_deref(),
+            bounds: &gathered(BOUNDS, 1)?,
+            norms: &norms,
+            spreads: &gathered(layout.spreads, spreads)?,
+        });
+        Ok(Some(Distances {
+            finer: two && second.is_none(),
+            ..query.of_products(&products, &slack, &norms)
+        }))
+    }
+
+    fn distance_reads(&self, node: &Node, stage: Stage, selection: &Selection) -> Reads {
+        let Ok(layout) = Layout::of(node) else {
+            return Reads::All;
+        };
+        let Some((norms, spreads)) = layout.measures else {
+            return self.reads(node, selection);
+        };
+        let whole = |stride: Stride, buffer: usize| {
+            stride.reads(buffer, node.rows, selection, 0..stride.bytes)
+        };
+        let mut buffers = whole(layout.codes, 0);
+        buffers.extend(whole(BOUNDS, 1));
+        buffers.extend(whole(NORM, norms));
+        buffers.extend(whole(layout.spreads, spreads));
+        if layout.levels.residual_bits > 0 && stage == Stage::Fine {
+            buffers.extend(whole(layout.residuals, 3));
+        }
+        rows::parts(node, buffers)
+    }
+
     fn reads(&self, node: &Node, selection: &Selection) -> Reads {
         let Ok(layout) = Layout::of(node) else {
             return Reads::All;
@@ -344,6 +449,22 @@ impl Encoding for Lvq {
             buffers.extend(layout.residuals.reads(3, node.rows, selection, second));
         }
         rows::parts(node, buffers)
+    }
+}
+
+/// The mean that a node's values are relative to.
+fn mean_of(
+    node: &Node,
+    layout: &Layout,
+    context: &DecodeContext<'_>,
+) -> Result<Option<Arc<Vec<f32>>>> {
+    if node.model.is_none() {
+        return Ok(None);
+    }
+    let mean = context.model(node)?.parsed(MEAN, parse_mean)?;
+    match mean.len() == layout.dimension {
+        true => Ok(Some(mean)),
+        false => Err(Error::corrupt("a mean of another dimension")),
     }
 }
 

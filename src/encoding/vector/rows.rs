@@ -7,6 +7,7 @@ use arrow::array::*;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Float32Type};
 
+use crate::encoding::distance::Query;
 use crate::encoding::{DecodeContext, Node, NodeBuffer, Reads, Rows, Selection};
 use crate::error::{Error, Result};
 
@@ -88,6 +89,87 @@ impl Stride {
                 .map(|r| (index, at(r, inside.start)..at(r, inside.end)))
                 .collect(),
         }
+    }
+}
+
+/// Rows of a buffer: bytes, and which of the rows in them if not all.
+#[derive(Debug)]
+pub struct Located {
+    /// The bytes of rows one after the other.
+    pub bytes: Buffer,
+    /// The places of the selected rows among them.
+    pub rows: Option<Vec<u32>>,
+}
+
+impl Stride {
+    /// Where the selected rows are; copies them only if what was read lies in several pieces.
+    pub fn located(
+        self,
+        buffer: &NodeBuffer,
+        rows: usize,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Located> {
+        let bounds = selection.bounds(rows);
+        let whole =
+            buffer.slice((bounds.start * self.bytes) as u64..(bounds.end * self.bytes) as u64);
+        let (Ok(bytes), false) = (whole, bounds.is_empty()) else {
+            return Ok(Located {
+                bytes: self.gathered(buffer, rows, selection, context)?,
+                rows: None,
+            });
+        };
+        let places = match &selection.rows {
+            Rows::All | Rows::Range(_) => None,
+            _ => {
+                context.reserve_rows(selection.count(rows), size_of::<u32>())?;
+                let place = |row: usize| (row - bounds.start) as u32;
+                Some(selection.iter(rows).map(place).collect())
+            }
+        };
+        Ok(Located {
+            bytes,
+            rows: places,
+        })
+    }
+
+    /// The selected rows one after the other.
+    pub fn gathered(
+        self,
+        buffer: &NodeBuffer,
+        rows: usize,
+        selection: &Selection,
+        context: &DecodeContext<'_>,
+    ) -> Result<Buffer> {
+        if let Rows::All | Rows::Range(_) = &selection.rows {
+            let bounds = selection.bounds(rows);
+            return buffer
+                .slice((bounds.start * self.bytes) as u64..(bounds.end * self.bytes) as u64);
+        }
+        let count = selection.count(rows);
+        context.reserve_rows(count, self.bytes)?;
+        let mut out = Vec::with_capacity(count * self.bytes);
+        for row in selection.iter(rows) {
+            out.extend_from_slice(&self.part(buffer, row, 0..self.bytes)?);
+        }
+        Ok(Buffer::from_vec(out))
+    }
+}
+
+/// Floats as they lie in memory.
+pub fn singles(bytes: &[u8]) -> Vec<f32> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().map(|w| f32::from_le_bytes(*w)).collect()
+}
+
+/// Fails unless distances from a query make sense for such rows.
+pub fn check_query(query: &Query, dimension: usize, selection: &Selection) -> Result<()> {
+    match query.values().len() == dimension && selection.elements.is_none() {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "the query has {} values, the vectors have {dimension}",
+            query.values().len()
+        ))),
     }
 }
 

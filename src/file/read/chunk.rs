@@ -9,6 +9,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
 use super::column::{ChunkMeta, ColumnMeta, ZonePart};
+use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{
     DecodeContext, Model, ModelStore, Models, NoParents, Node, ParentSource, Reads, Registry,
     Selection,
@@ -20,6 +21,15 @@ use crate::file::shape::decode_budget;
 
 /// Most bytes of a zone's minimum and maximum in memory, and what belongs to them.
 const ZONE_BOUNDS: u64 = 128;
+
+/// What rows are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be decoded.
+    Values,
+    /// To find bounds of their distances from a query.
+    Distances(Stage),
+}
 
 /// What has to be read for some rows of a chunk.
 #[derive(Debug)]
@@ -45,11 +55,23 @@ impl ColumnMeta {
         selection: &Selection,
         registry: &Registry,
     ) -> ChunkRead {
+        self.plan_for(Purpose::Values, chunk, selection, registry)
+    }
+
+    /// The same for what is to be made of the rows.
+    pub(crate) fn plan_for(
+        &self,
+        purpose: Purpose,
+        chunk: usize,
+        selection: &Selection,
+        registry: &Registry,
+    ) -> ChunkRead {
         let chunk = &self.chunks[chunk];
         let segment = &self.segments[chunk.segment];
         let mut wanted = Vec::new();
         collect(
             &chunk.root,
+            purpose,
             Some(selection),
             registry,
             &mut chunk.offsets.iter().copied(),
@@ -91,8 +113,72 @@ impl ColumnMeta {
         parents: &dyn ParentSource,
         store: Option<&dyn ModelStore>,
     ) -> Result<ArrayRef> {
-        let registry = Registry::standard();
-        let read = self.plan(chunk, selection, registry);
+        self.with_chunk(chunk, selection, pool, parents, store, |node, context| {
+            context.decode(node, data_type, selection)
+        })
+    }
+
+    /// Hands the tree of a chunk, with the bytes that some rows need, to `visit`.
+    pub(crate) fn with_chunk<T>(
+        &self,
+        chunk: usize,
+        selection: &Selection,
+        pool: &Pool,
+        parents: &dyn ParentSource,
+        store: Option<&dyn ModelStore>,
+        visit: impl FnOnce(&Node, &DecodeContext<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let read = self.plan(chunk, selection, Registry::standard());
+        let models = self.load_models(chunk, &read, pool, store)?;
+        let node = self.filled_chunk(chunk, &read, pool)?;
+        self.with_context(chunk, &node, &models, parents, |context| {
+            visit(&node, context)
+        })
+    }
+
+    /// Bounds of the distances of some rows of a chunk whose bytes are in the pool.
+    pub(crate) fn distances(
+        &self,
+        chunk: usize,
+        selection: &Selection,
+        query: &Query,
+        stage: Stage,
+        pool: &Pool,
+        store: Option<&dyn ModelStore>,
+    ) -> Result<Distances> {
+        let purpose = Purpose::Distances(stage);
+        let read = self.plan_for(purpose, chunk, selection, Registry::standard());
+        let models = self.load_models(chunk, &read, pool, store)?;
+        let node = self.filled_chunk(chunk, &read, pool)?;
+        let data_type = self.field.data_type();
+        self.with_context(chunk, &node, &models, &NoParents, |context| {
+            context.distances(&node, data_type, query, stage, selection)
+        })
+    }
+
+    /// Runs a decoder with the budget of a chunk.
+    pub(crate) fn with_context<T>(
+        &self,
+        chunk: usize,
+        node: &Node,
+        models: &Models,
+        parents: &dyn ParentSource,
+        run: impl FnOnce(&DecodeContext<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let meta = &self.chunks[chunk];
+        let budget = meta.budget(node.model_bytes(models));
+        let context = DecodeContext::new(Registry::standard(), models, parents, budget);
+        run(&context).map_err(|e| self.segments[meta.segment].locate(e))
+    }
+
+    /// The models that a chunk needs, out of the pool where they are not loaded yet.
+    pub(crate) fn load_models(
+        &self,
+        chunk: usize,
+        read: &ChunkRead,
+        pool: &Pool,
+        store: Option<&dyn ModelStore>,
+    ) -> Result<Models> {
         let fetch = |range: Range<u64>| pool.fetch(range);
         for (index, read) in &read.models {
             let meta = &self.models[*index];
@@ -104,8 +190,7 @@ impl ColumnMeta {
                 .loaded
                 .set(Arc::new(Model::new(meta.kind.clone(), bytes)));
         }
-        let meta = &self.chunks[chunk];
-        self.load_outside(&meta.root, store)?;
+        self.load_outside(&self.chunks[chunk].root, store)?;
         let mut models = Models::default();
         for model in &self.models {
             // A model without bytes has nothing to load. Models of other chunks stay unloaded;
@@ -119,27 +204,32 @@ impl ColumnMeta {
             let unloaded = || Arc::new(Model::new(kind, Buffer::from(&[] as &[u8])));
             models.push(model.loaded.get().cloned().unwrap_or_else(unloaded));
         }
-        let segment = &self.segments[meta.segment];
-        let node = self.filled_chunk(chunk, &read, pool)?;
-        let budget = meta.budget(node.model_bytes(&models));
-        let context = DecodeContext::new(registry, &models, parents, budget);
-        context
-            .decode(&node, data_type, selection)
-            .map_err(|e| segment.locate(e))
+        Ok(models)
     }
 
     /// A chunk's tree with the bytes that were read.
-    fn filled_chunk(&self, chunk: usize, read: &ChunkRead, pool: &Pool) -> Result<Node> {
+    pub(crate) fn filled_chunk(&self, chunk: usize, read: &ChunkRead, pool: &Pool) -> Result<Node> {
         let meta = &self.chunks[chunk];
         let segment = &self.segments[meta.segment];
         let parts = segment.verified(&read.data, &|range| pool.fetch(range))?;
         filled(&meta.root, &meta.offsets, &parts)
     }
 
-    /// A whole chunk's tree, its bytes out of the pool.
-    pub(crate) fn whole_chunk(&self, chunk: usize, pool: &Pool) -> Result<Node> {
-        let read = self.plan(chunk, &Selection::all(), Registry::standard());
-        self.filled_chunk(chunk, &read, pool)
+    /// Plans the read of some buffers of a chunk's root.
+    pub(crate) fn plan_buffers(&self, chunk: usize, buffers: &[usize]) -> ChunkRead {
+        let chunk = &self.chunks[chunk];
+        let segment = &self.segments[chunk.segment];
+        let places = chunk.offsets.iter().zip(&chunk.root.buffers).enumerate();
+        let wanted: Vec<Range<u64>> = places
+            .filter(|(i, _)| buffers.contains(i))
+            .map(|(_, (start, buffer))| *start..start + buffer.len())
+            .collect();
+        let data = segment.plan(&wanted);
+        ChunkRead {
+            ranges: segment.file_ranges(&data),
+            data,
+            models: Vec::new(),
+        }
     }
 
     /// Fetches the models of a tree that live outside the file.
@@ -206,6 +296,7 @@ impl ColumnMeta {
 /// pre-order, needed or not.
 fn collect(
     node: &Node,
+    purpose: Purpose,
     selection: Option<&Selection>,
     registry: &Registry,
     offsets: &mut dyn Iterator<Item = u64>,
@@ -214,13 +305,17 @@ fn collect(
     let starts: Vec<u64> = node.buffers.iter().filter_map(|_| offsets.next()).collect();
     let reads = match selection {
         // An encoding that is not known fails when it is decoded, with a message that says so.
-        Some(s) if !s.is_all() => registry.get(&node.encoding).map(|e| e.reads(node, s)).ok(),
-        _ => None,
+        Some(s) => match (registry.get(&node.encoding), purpose) {
+            (Ok(e), Purpose::Distances(stage)) => Some(e.distance_reads(node, stage, s)),
+            (Ok(e), Purpose::Values) if !s.is_all() => Some(e.reads(node, s)),
+            _ => None,
+        },
+        None => None,
     };
     match (selection, reads) {
         (None, _) => {
             for child in &node.children {
-                collect(child, None, registry, offsets, wanted);
+                collect(child, purpose, None, registry, offsets, wanted);
             }
         }
         (Some(_), Some(Reads::Parts { buffers, children })) => {
@@ -233,7 +328,7 @@ fn collect(
             }
             for (i, child) in node.children.iter().enumerate() {
                 let selection = children.get(i).and_then(Option::as_ref);
-                collect(child, selection, registry, offsets, wanted);
+                collect(child, purpose, selection, registry, offsets, wanted);
             }
         }
         (Some(_), _) => {
@@ -242,7 +337,7 @@ fn collect(
             }
             let all = Selection::all();
             for child in &node.children {
-                collect(child, Some(&all), registry, offsets, wanted);
+                collect(child, purpose, Some(&all), registry, offsets, wanted);
             }
         }
     }

@@ -204,8 +204,7 @@ impl ColumnMeta {
                 "a chunk's root has other rows than the chunk",
             ));
         }
-        let most = super::MAX_DECODED.saturating_add(len.saturating_mul(super::MAX_EXPANSION));
-        if message.decoded_bytes > most {
+        if message.decoded_bytes > shape::declared_limit(len) {
             return Err(Error::corrupt(format!(
                 "a chunk of {len} bytes declares {} decoded ones",
                 message.decoded_bytes

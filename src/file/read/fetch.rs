@@ -1,20 +1,26 @@
 //! Rows of columns out of their chunks: what to read, then what to decode, parents first.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, new_empty_array};
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::compute;
 use arrow::datatypes::DataType;
 
-use super::chunk::ChunkCache;
+use super::chunk::{ChunkCache, Purpose};
 use super::meta::FileMeta;
-use crate::encoding::{Access, Node, ParentSource, Registry, Rows, Selection};
+use crate::encoding::distance::{Distances, Query, Stage};
+use crate::encoding::{
+    Access, Candidates, Needles, NoParents, Node, ParentSource, Registry, Rows, Selection,
+};
 use crate::error::{Error, Result};
+use crate::file::arrays::concat;
 use crate::file::machine::Pool;
+
+/// Columns in a row that are read in part because their children are: what is deeper is read whole.
+const MAX_PARTIAL: usize = 4;
 
 /// Reads windows of rows of columns by directory position.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct Fetcher {
     pub bytes_read: u64,
     /// Values that were decoded, hidden columns' too.
     decoded: Cell<u64>,
+    /// Columns and parents of theirs whose chunk boundaries were compared.
+    checked: RefCell<BTreeSet<(usize, usize)>>,
 }
 
 impl Fetcher {
@@ -38,6 +46,7 @@ impl Fetcher {
             cache: ChunkCache::default(),
             bytes_read: 0,
             decoded: Cell::new(0),
+            checked: RefCell::default(),
         }
     }
 
@@ -64,22 +73,28 @@ impl Fetcher {
             if all.insert(column) {
                 let meta = self.meta.column(column)?;
                 for &parent in &meta.parents {
-                    let other = self.meta.column(parent)?;
-                    let same = meta.chunks.len() == other.chunks.len()
-                        && meta
-                            .chunks
-                            .iter()
-                            .zip(&other.chunks)
-                            .all(|(a, b)| a.rows == b.rows);
-                    if !same {
-                        let error = Error::corrupt("a parent has other chunk boundaries");
-                        return Err(self.meta.locate(error, Some(column)));
-                    }
+                    self.check_boundaries(column, parent)?;
                     todo.push(parent);
                 }
             }
         }
         Ok(all.into_iter().collect())
+    }
+
+    /// Fails unless a column and its parent have the same chunk boundaries; looks once.
+    fn check_boundaries(&self, column: usize, parent: usize) -> Result<()> {
+        if self.checked.borrow().contains(&(column, parent)) {
+            return Ok(());
+        }
+        let (meta, other) = (self.meta.column(column)?, self.meta.column(parent)?);
+        let mut pairs = meta.chunks.iter().zip(&other.chunks);
+        let same = meta.chunks.len() == other.chunks.len() && pairs.all(|(a, b)| a.rows == b.rows);
+        if !same {
+            let error = Error::corrupt("a parent has other chunk boundaries");
+            return Err(self.meta.locate(error, Some(column)));
+        }
+        self.checked.borrow_mut().insert((column, parent));
+        Ok(())
     }
 
     /// The ranges that are missing before [`Fetcher::read`] can give these rows of these columns.
@@ -92,48 +107,73 @@ impl Fetcher {
     ) -> Result<Vec<Range<u64>>> {
         let mut ranges = Vec::new();
         self.closure(columns)?;
+        let mut whole = BTreeSet::new();
         for &column in columns {
             let meta = self.meta.column(column)?;
             for chunk in meta.chunks_of(window) {
                 let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
                 if part.count(meta.chunks[chunk].root.rows) > 0 {
-                    self.plan_part(column, chunk, part, &mut ranges)?;
+                    self.plan_part(column, chunk, &part, 0, &mut whole, &mut ranges)?;
                 }
             }
         }
         Ok(self.pool.missing(ranges))
     }
 
-    /// The ranges that a part of a chunk needs, those of its parents included.
+    /// The ranges that a part of a chunk needs, those of its parents included; `whole` has the columns
+    /// and chunks that are read as a whole anyway.
     fn plan_part(
         &self,
         column: usize,
         chunk: usize,
-        part: Selection,
+        part: &Selection,
+        depth: usize,
+        whole: &mut BTreeSet<(usize, usize)>,
         ranges: &mut Vec<Range<u64>>,
     ) -> Result<()> {
+        if part.is_all() || self.whole(column, chunk)? {
+            return self.plan_whole(column, chunk, whole, ranges);
+        }
         if self.cache.get(column, chunk).is_some() {
             return Ok(());
         }
-        let part = match self.whole(column, chunk)? {
-            true => Selection::all(),
-            false => part,
-        };
-        let meta = self.meta.column(column)?;
-        for (parent, part) in self.parents(column, chunk, &part)? {
-            self.plan_part(parent, chunk, part.unwrap_or_else(Selection::all), ranges)?;
+        for (parent, part) in self.parents(column, chunk, part, depth)? {
+            match part {
+                Some(part) => self.plan_part(parent, chunk, &part, depth + 1, whole, ranges)?,
+                None => self.plan_whole(parent, chunk, whole, ranges)?,
+            }
         }
-        ranges.extend(meta.plan(chunk, &part, self.registry).ranges);
+        let read = self.meta.column(column)?;
+        ranges.extend(read.plan(chunk, part, self.registry).ranges);
+        Ok(())
+    }
+
+    /// The ranges of a chunk and of all its ancestors.
+    fn plan_whole(
+        &self,
+        column: usize,
+        chunk: usize,
+        whole: &mut BTreeSet<(usize, usize)>,
+        ranges: &mut Vec<Range<u64>>,
+    ) -> Result<()> {
+        for column in self.closure(&[column])? {
+            if self.cache.get(column, chunk).is_none() && whole.insert((column, chunk)) {
+                let meta = self.meta.column(column)?;
+                let read = meta.plan(chunk, &Selection::all(), self.registry);
+                ranges.extend(read.ranges);
+            }
+        }
         Ok(())
     }
 
     /// The parents that a chunk's nodes refer to, and the part of each that a selection needs, if its
-    /// encoding can say; all of it otherwise.
+    /// encoding can say; all of it otherwise. `depth` counts the columns above that are read in part.
     fn parents(
         &self,
         column: usize,
         chunk: usize,
         part: &Selection,
+        depth: usize,
     ) -> Result<Vec<(usize, Option<Selection>)>> {
         let meta = self.meta.column(column)?;
         let root = &meta.chunks[chunk].root;
@@ -146,7 +186,7 @@ impl Fetcher {
             let of_root = root.parents.iter().position(|&p| p == slot);
             let below = root.children.iter().any(|c| refers(c, slot));
             let part = of_root
-                .filter(|_| !below && !part.is_all())
+                .filter(|_| !below && !part.is_all() && depth < MAX_PARTIAL)
                 .and_then(|i| encoding?.parent_part(root, i, part));
             Some((parent, part))
         });
@@ -180,7 +220,7 @@ impl Fetcher {
             arrays.push(match self.whole(column, chunk)? {
                 true => part.take_part(&self.cached(column, chunk)?)?,
                 false => {
-                    self.prepare(column, chunk, &part)?;
+                    self.prepare(column, chunk, &part, 0)?;
                     self.decode(column, chunk, &part)?
                 }
             });
@@ -193,33 +233,164 @@ impl Fetcher {
             [one] => Ok(Arc::clone(one)),
             many => {
                 let many: Vec<&dyn Array> = many.iter().map(|a| a.as_ref()).collect();
-                Ok(compute::concat(&many)?)
+                concat(&many).map_err(|e| self.meta.locate(e, Some(column)))
             }
         }
     }
 
-    /// All rows of a chunk, decoded once.
+    /// Like [`Fetcher::plan`] before [`Fetcher::distances`].
+    pub fn plan_distances(
+        &self,
+        column: usize,
+        window: &Range<u64>,
+        selection: &Selection,
+        stage: Stage,
+    ) -> Result<Vec<Range<u64>>> {
+        let meta = self.meta.column(column)?;
+        if !meta.parents.is_empty() {
+            return self.plan(&[column], window, selection);
+        }
+        let mut ranges = Vec::new();
+        for chunk in meta.chunks_of(window) {
+            let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
+            let cached = self.cache.get(column, chunk).is_some();
+            if cached || part.count(meta.chunks[chunk].root.rows) == 0 {
+                continue;
+            }
+            let read = match self.whole(column, chunk)? {
+                true => meta.plan(chunk, &Selection::all(), self.registry),
+                false => meta.plan_for(Purpose::Distances(stage), chunk, &part, self.registry),
+            };
+            ranges.extend(read.ranges);
+        }
+        Ok(self.pool.missing(ranges))
+    }
+
+    /// Bounds of the distances of the selected rows of a window of a column of vectors. The bytes must
+    /// be there.
+    pub fn distances(
+        &mut self,
+        column: usize,
+        window: &Range<u64>,
+        selection: &Selection,
+        query: &Query,
+        stage: Stage,
+    ) -> Result<Distances> {
+        let meta = Arc::clone(self.meta.column(column)?);
+        let mut all = Distances::default();
+        for chunk in meta.chunks_of(window) {
+            let part = chunk_selection(&meta.chunks[chunk].rows, window, selection);
+            if part.count(meta.chunks[chunk].root.rows) == 0 {
+                continue;
+            }
+            if !meta.parents.is_empty() || self.whole(column, chunk)? {
+                let rows = &meta.chunks[chunk].rows;
+                let vectors = self.read(column, rows, &part)?;
+                let vectors = vectors.as_fixed_size_list_opt().ok_or_else(|| {
+                    let data_type = meta.field.data_type();
+                    Error::invalid(format!("a column of type {data_type} holds no vectors"))
+                })?;
+                all.append(Distances::of_decoded(vectors, query)?);
+                continue;
+            }
+            let store = self.meta.model_store();
+            let found = meta
+                .distances(chunk, &part, query, stage, &self.pool, store)
+                .map_err(|e| self.meta.locate(e, Some(column)))?;
+            all.append(found);
+        }
+        Ok(all)
+    }
+
+    /// The rows of a window in which a column may hold one of some texts. The bytes must be there.
+    pub fn candidates(
+        &self,
+        column: usize,
+        window: &Range<u64>,
+        needles: &Needles,
+    ) -> Result<BooleanBuffer> {
+        let meta = self.meta.column(column)?;
+        let mut mask = BooleanBufferBuilder::new((window.end - window.start) as usize);
+        for chunk in meta.chunks_of(window) {
+            let rows = &meta.chunks[chunk].rows;
+            let part = rows.start.max(window.start)..rows.end.min(window.end);
+            match self.chunk_candidates(column, chunk, needles)? {
+                Some(held) => part.for_each(|row| mask.append(held[(row - rows.start) as usize])),
+                None => mask.append_n((part.end - part.start) as usize, true),
+            }
+        }
+        Ok(mask.finish())
+    }
+
+    fn chunk_candidates(
+        &self,
+        column: usize,
+        chunk: usize,
+        needles: &Needles,
+    ) -> Result<Option<Vec<bool>>> {
+        let meta = self.meta.column(column)?;
+        let (all, store) = (Selection::all(), self.meta.model_store());
+        let found = meta
+            .with_chunk(
+                chunk,
+                &all,
+                &self.pool,
+                &NoParents,
+                store,
+                |node, context| {
+                    let encoding = self.registry.get(&node.encoding)?;
+                    let found = encoding.candidates(node, needles, context)?;
+                    Ok(match found {
+                        Candidates::Parent(i) => (found, node.parents.get(i).copied()),
+                        _ => (found, None),
+                    })
+                },
+            )
+            .map_err(|e| self.meta.locate(e, Some(column)))?;
+        let rows = meta.chunks[chunk].root.rows;
+        match found {
+            (Candidates::Rows(held), _) if held.len() == rows => Ok(Some(held)),
+            (Candidates::Parent(_), Some(slot)) => match meta.parents.get(slot as usize) {
+                Some(&parent) => self.chunk_candidates(parent, chunk, needles),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// All rows of a chunk, decoded once, after its ancestors.
     fn cached(&mut self, column: usize, chunk: usize) -> Result<ArrayRef> {
         if let Some(array) = self.cache.get(column, chunk) {
             return Ok(Arc::clone(array));
         }
-        self.prepare(column, chunk, &Selection::all())?;
-        let array = self.decode(column, chunk, &Selection::all())?;
-        self.cache.put(column, chunk, Arc::clone(&array));
-        Ok(array)
+        for ancestor in self.closure(&[column])? {
+            if self.cache.get(ancestor, chunk).is_none() {
+                let array = self.decode(ancestor, chunk, &Selection::all())?;
+                self.cache.put(ancestor, chunk, array);
+            }
+        }
+        let array = self.cache.get(column, chunk);
+        array
+            .cloned()
+            .ok_or_else(|| Error::corrupt("a column that is not its own ancestor"))
     }
 
     /// Decodes the parents that a part of a chunk needs whole, and theirs.
-    fn prepare(&mut self, column: usize, chunk: usize, part: &Selection) -> Result<()> {
-        for (parent, part) in self.parents(column, chunk, part)? {
+    fn prepare(
+        &mut self,
+        column: usize,
+        chunk: usize,
+        part: &Selection,
+        depth: usize,
+    ) -> Result<()> {
+        for (parent, part) in self.parents(column, chunk, part, depth)? {
             match part {
-                None => {
+                Some(part) if !self.whole(parent, chunk)? => {
+                    self.prepare(parent, chunk, &part, depth + 1)?;
+                }
+                _ => {
                     self.cached(parent, chunk)?;
                 }
-                Some(_) if self.whole(parent, chunk)? => {
-                    self.cached(parent, chunk)?;
-                }
-                Some(part) => self.prepare(parent, chunk, &part)?,
             }
         }
         Ok(())

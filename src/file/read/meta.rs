@@ -227,6 +227,11 @@ impl FileMeta {
     }
 }
 
+/// Most zones of a file: a thousand billion rows of the usual zones.
+const MAX_ZONES: u64 = 1 << 27;
+/// Most rows of a file.
+const MAX_FILE_ROWS: u64 = 1 << 40;
+
 /// Opens a file: one tail read, as a rule.
 #[derive(Debug)]
 pub struct Opener {
@@ -338,6 +343,17 @@ fn footer_to_meta(name: &str, postscript: &Postscript, bytes: &[u8]) -> Result<F
         .map_err(|e| Error::corrupt(format!("the footer cannot be parsed: {e}")))?;
     if footer.zone_rows == 0 {
         return Err(Error::corrupt("zones of no rows"));
+    }
+    // Scans and filters keep something for each zone, and rows cost a file nothing to declare.
+    let zones = footer.rows.div_ceil(u64::from(footer.zone_rows));
+    let blocks = footer.columns.iter().map(|c| c.length);
+    let blocks = blocks.fold(0u64, u64::saturating_add);
+    if zones > MAX_ZONES || footer.rows > MAX_FILE_ROWS || blocks > postscript.file_len {
+        return Err(Error::corrupt(format!(
+            "{} rows in {zones} zones and {blocks} bytes of column blocks are more than a file of \
+             {} bytes can have",
+            footer.rows, postscript.file_len
+        )));
     }
     let directory = footer
         .columns

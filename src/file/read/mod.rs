@@ -12,11 +12,5 @@ pub use column::{ChunkMeta, ColumnMeta, ModelMeta};
 pub use columns::ColumnScan;
 pub(crate) use fetch::Fetcher;
 pub use meta::{DirectoryEntry, FileMeta, Opener};
-pub(crate) use scan::WINDOW_ROWS;
-pub use scan::{Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest};
+pub use scan::{Near, Predicate, ROW_ID, Scan, ScanMetrics, ScanRequest};
 pub use zones::{MAX_EXACT, MIN_EXACT, ZoneColumn, ZoneLoader, Zones};
-
-/// A chunk may declare this many decoded bytes whatever its stored size is, and
-pub(crate) const MAX_DECODED: u64 = 256 << 20;
-/// this many for each stored byte.
-pub(crate) const MAX_EXPANSION: u64 = 4096;

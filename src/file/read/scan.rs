@@ -17,12 +17,15 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::fetch::{Fetcher, narrowed_type};
 use super::meta::FileMeta;
-use crate::encoding::{Rows, Selection};
+use crate::encoding::distance::{Distances, Query, Stage};
+use crate::encoding::{Needles, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::machine::{Machine, Step};
 
 /// Rows that are looked at together: the most that one chunk holds.
-pub(crate) const WINDOW_ROWS: u64 = 1 << 16;
+const WINDOW_ROWS: u64 = 1 << 16;
+/// And their size, decoded, where rows are wide; no column of a window may pass 2 GiB.
+const WINDOW_BYTES: u64 = 256 << 20;
 /// Name of the row number column.
 pub const ROW_ID: &str = "_row_id";
 
@@ -38,9 +41,28 @@ pub trait Predicate: Debug + Send + Sync {
         true
     }
 
+    /// Columns of the schema and texts of which each row to keep holds one there; others may be left
+    /// out before they are decoded.
+    fn needles(&self) -> &[(usize, Needles)] {
+        &[]
+    }
+
     /// True for each row to keep; null counts as false. The batch has the columns of
     /// [`Predicate::columns`], in that order.
     fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray>;
+}
+
+/// Which rows to keep by how far their vectors are from a query, before any is decoded.
+pub trait Near: Debug + Send + Sync {
+    /// The column of the schema that holds the vectors, fixed-size lists of 32-bit floats.
+    fn column(&self) -> usize;
+
+    /// What distances are from.
+    fn query(&self) -> &Query;
+
+    /// The rows that may be wanted, given bounds of their distances. Asked just before rows are read, so
+    /// the answer may sharpen while the scan runs.
+    fn keep(&self, distances: &Distances) -> Result<BooleanBuffer>;
 }
 
 /// What a scan shall give.
@@ -52,6 +74,8 @@ pub struct ScanRequest {
     pub rows: Vec<Range<u64>>,
     /// Which of those rows.
     pub predicate: Option<Arc<dyn Predicate>>,
+    /// Which of those that the predicate keeps.
+    pub near: Option<Arc<dyn Near>>,
     /// Most rows that come out.
     pub limit: Option<u64>,
     /// Most rows in a batch; 0 leaves it to the scan.
@@ -92,9 +116,19 @@ pub struct ScanMetrics {
     pub zones_pruned: u64,
     /// Values that were decoded, those of hidden columns too.
     pub values_decoded: u64,
+    /// Rows of which bounds of distances were found.
+    pub distances: u64,
+    /// Rows that such bounds excluded.
+    pub distances_pruned: u64,
     /// Rows that came out.
     pub rows_out: u64,
 }
+
+/// Rows of the first window of a scan that asks for near vectors; each window after it is twice as large.
+/// So the first rows make a limit for the others, which costs little.
+const FIRST_NEAR_ROWS: u64 = 256;
+/// A second look at codes pays only for more rows than this.
+const FEW_NEAR_ROWS: usize = 64;
 
 /// Directory positions of columns of the schema.
 pub(crate) fn directory_positions(meta: &FileMeta, columns: &[usize]) -> Result<Vec<usize>> {
@@ -117,6 +151,8 @@ struct Window {
     /// Candidates, then survivors, counted from the window's start.
     selection: Selection,
     filtered: bool,
+    /// The next look at distances, if there is one.
+    near: Option<Stage>,
     /// Predicate columns that were decoded: the schema's column, its surviving rows.
     at_hand: Vec<(usize, ArrayRef)>,
 }
@@ -130,7 +166,10 @@ pub struct Scan {
     filter: Vec<usize>,
     schema: Option<SchemaRef>,
     filter_schema: Option<SchemaRef>,
-    windows: VecDeque<Range<u64>>,
+    /// Rows that are not yet in a window.
+    rows: VecDeque<Range<u64>>,
+    /// Most rows of the next window of a scan that asks for near vectors.
+    near_rows: Option<u64>,
     window: Option<Window>,
     ready: VecDeque<RecordBatch>,
     metrics: ScanMetrics,
@@ -148,7 +187,6 @@ impl Scan {
             request.rows.push(0..meta.rows());
         }
         let mut last = 0;
-        let mut windows = VecDeque::new();
         for range in &request.rows {
             if range.start < last || range.end < range.start || range.end > meta.rows() {
                 return Err(Error::invalid(format!(
@@ -159,21 +197,18 @@ impl Scan {
                 )));
             }
             last = range.end;
-            let mut start = range.start;
-            while start < range.end {
-                let end = ((start / WINDOW_ROWS + 1) * WINDOW_ROWS).min(range.end);
-                windows.push_back(start..end);
-                start = end;
-            }
         }
+        let ranges = request.rows.iter();
+        let rows = ranges.filter(|r| !r.is_empty()).cloned().collect();
         Ok(Self {
             fetcher: Fetcher::new(meta),
+            near_rows: request.near.as_ref().map(|_| FIRST_NEAR_ROWS),
             request,
             output,
             filter,
             schema: None,
             filter_schema: None,
-            windows,
+            rows,
             window: None,
             ready: VecDeque::new(),
             metrics: ScanMetrics::default(),
@@ -245,6 +280,50 @@ impl Scan {
         Ok(Arc::new(Schema::new(Fields::from(fields))))
     }
 
+    /// The rows of the next window: up to the end of a chunk of most rows, and not more than fit.
+    fn next_rows(&mut self, columns: &[usize]) -> Result<Option<Range<u64>>> {
+        let Some(range) = self.rows.pop_front() else {
+            return Ok(None);
+        };
+        let start = range.start;
+        let boundary = (start / WINDOW_ROWS + 1).saturating_mul(WINDOW_ROWS);
+        let mut end = boundary.min(range.end);
+        if let Some(most) = &mut self.near_rows {
+            // The first rows make a threshold by which most others fall.
+            end = end.min(start + *most);
+            *most = (2 * *most).min(WINDOW_ROWS);
+        }
+        let zone_rows = self.fetcher.meta.zone_rows();
+        // Halved at zones, until one is left.
+        while self.decoded_bytes(columns, &(start..end))? > WINDOW_BYTES {
+            let half = (start + (end - start) / 2) / zone_rows * zone_rows;
+            match half > start {
+                true => end = half,
+                false => break,
+            }
+        }
+        if end < range.end {
+            self.rows.push_front(end..range.end);
+        }
+        Ok(Some(start..end))
+    }
+
+    /// About how large some rows of columns are when decoded.
+    fn decoded_bytes(&self, columns: &[usize], rows: &Range<u64>) -> Result<u64> {
+        let mut total = 0u64;
+        for &column in columns {
+            let meta = self.fetcher.meta.column(column)?;
+            for chunk in meta.chunks_of(rows) {
+                let chunk = &meta.chunks[chunk];
+                let held = chunk.rows.end - chunk.rows.start;
+                let wanted = rows.end.min(chunk.rows.end) - rows.start.max(chunk.rows.start);
+                let share = u128::from(chunk.decoded_bytes) * u128::from(wanted);
+                total = total.saturating_add((share / u128::from(held.max(1))) as u64);
+            }
+        }
+        Ok(total)
+    }
+
     /// Candidates of a window: its rows without the zones that cannot match.
     fn open_window(&mut self, rows: Range<u64>) -> Window {
         let zone_rows = self.fetcher.meta.zone_rows();
@@ -271,6 +350,7 @@ impl Scan {
             rows,
             selection,
             filtered: self.request.predicate.is_none(),
+            near: self.request.near.as_ref().map(|_| Stage::Coarse),
             at_hand: Vec::new(),
         }
     }
@@ -281,6 +361,13 @@ impl Scan {
             return Ok(());
         };
         let len = (window.rows.end - window.rows.start) as usize;
+        for (column, needles) in predicate.needles() {
+            let position = directory_positions(&self.fetcher.meta, &[*column])?[0];
+            if window.selection.count(len) > 0 {
+                let held = self.fetcher.candidates(position, &window.rows, needles)?;
+                window.selection = narrowed(&window.selection, len, &held);
+            }
+        }
         let count = window.selection.count(len);
         let arrays = self
             .filter
@@ -316,6 +403,54 @@ impl Scan {
         window.selection = compose(&window.selection, len, &kept);
         window.filtered = true;
         Ok(())
+    }
+
+    /// Drops rows that are too far; answers with ranges that are missing.
+    fn near_window(&mut self, window: &mut Window, stage: Stage) -> Result<Vec<Range<u64>>> {
+        let len = (window.rows.end - window.rows.start) as usize;
+        let count = window.selection.count(len);
+        let (Some(near), true) = (self.request.near.clone(), count > 0) else {
+            window.near = None;
+            return Ok(Vec::new());
+        };
+        let column = directory_positions(&self.fetcher.meta, &[near.column()])?[0];
+        let (rows, selection, query) = (&window.rows, &window.selection, near.query());
+        let missing = self.fetcher.load(&[column])?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let missing = self
+            .fetcher
+            .plan_distances(column, rows, selection, stage)?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let found = self
+            .fetcher
+            .distances(column, rows, selection, query, stage)?;
+        let kept = near.keep(&found)?;
+        if kept.len() != count || found.len() != count {
+            return Err(Error::invalid(
+                "bounds of distances came for a wrong number of rows",
+            ));
+        }
+        let left = kept.count_set_bits();
+        if stage == Stage::Coarse {
+            self.metrics.distances += count as u64;
+        }
+        self.metrics.distances_pruned += (count - left) as u64;
+        window.near = match stage {
+            Stage::Coarse if found.finer && left > FEW_NEAR_ROWS => Some(Stage::Fine),
+            _ => None,
+        };
+        if left < count {
+            let keep = BooleanArray::new(kept.clone(), None);
+            for (_, array) in &mut window.at_hand {
+                *array = compute::filter(array, &keep)?;
+            }
+            window.selection = compose(&window.selection, len, &kept);
+        }
+        Ok(Vec::new())
     }
 
     fn finish_window(&mut self, window: Window) -> Result<()> {
@@ -390,11 +525,19 @@ impl Machine for Scan {
             }
             let mut window = match self.window.take() {
                 Some(window) => window,
-                None => match self.windows.pop_front() {
+                None => match self.next_rows(&needed)? {
                     Some(rows) => self.open_window(rows),
                     None => return Ok(Step::Done),
                 },
             };
+            if let (true, Some(stage)) = (window.filtered, window.near) {
+                let missing = self.near_window(&mut window, stage)?;
+                self.window = Some(window);
+                match missing.is_empty() {
+                    true => continue,
+                    false => return self.need(missing),
+                }
+            }
             let columns = match window.filtered {
                 true => &self.output,
                 false => &self.filter,
@@ -436,6 +579,15 @@ impl Machine for Scan {
     fn deliver(&mut self, offset: u64, bytes: Buffer) {
         self.fetcher.deliver(offset, bytes);
     }
+}
+
+/// The rows of a selection that are in a mask of all rows.
+fn narrowed(selection: &Selection, len: usize, mask: &BooleanBuffer) -> Selection {
+    if mask.count_set_bits() == len {
+        return selection.clone();
+    }
+    let kept = selection.iter(len).map(|row| mask.value(row));
+    compose(selection, len, &BooleanBuffer::from_iter(kept))
 }
 
 /// The rows of a selection that are kept.

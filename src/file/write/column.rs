@@ -12,7 +12,8 @@ use crate::encoding::{
     Access, DecodeContext, EncodeContext, Loss, Model, Models, Node, Profile, Registry, Role,
     Selection, grid,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::file::arrays::decoded_bytes;
 use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{
     COARSE_PAGE_LOG2, FINE_PAGE_LOG2, GROUP_PAGE_LOG2, INLINE_MAX, checksum_table,
@@ -124,13 +125,14 @@ impl ColumnWriter {
             None => None,
         };
         let decoded_bytes = decoded_bytes(array);
+        let proven = context.proven;
         let forced_loss = match forced {
             Some(id) => registry.get(id)?.loss(&[]),
             None => Loss::Exact,
         };
         let exact = forced_loss.is_exact();
-        let node = match chosen.filter(|n| self.reads_back(n, array, parents, decoded_bytes, exact))
-        {
+        let keeps = |n: &Node| proven || self.reads_back(n, array, parents, decoded_bytes, exact);
+        let node = match chosen.filter(keeps) {
             Some(node) => node,
             None => {
                 let (models, planner) = (&mut self.models, &self.planner);
@@ -207,6 +209,15 @@ impl ColumnWriter {
                 Access::PerValue => FINE_PAGE_LOG2,
                 _ => COARSE_PAGE_LOG2,
             };
+            if chunk.decoded_bytes > shape::declared_limit(payload.len() as u64) {
+                return Err(Error::invalid(format!(
+                    "{} rows of {} bytes are too much for one chunk of {} stored bytes",
+                    chunk.node.rows,
+                    chunk.decoded_bytes,
+                    payload.len()
+                ))
+                .in_column(self.spec.field.name()));
+            }
             let segment = self.segment(index, payload, page, sink)?;
             self.block.chunks.push(proto::Chunk {
                 rows: chunk.node.rows as u64,
@@ -325,14 +336,6 @@ impl ColumnWriter {
             .collect();
         Ok(self.block)
     }
-}
-
-/// Size of an array in Arrow's layout, its slice only.
-pub(crate) fn decoded_bytes(array: &ArrayRef) -> u64 {
-    array
-        .to_data()
-        .get_slice_memory_size()
-        .unwrap_or_else(|_| array.get_array_memory_size()) as u64
 }
 
 /// Rows of this column's chunks: a power of two of zones.

@@ -60,10 +60,16 @@ impl LossMeter {
                 let (from, to) = (offsets[0] as usize, offsets[list.len()] as usize);
                 Some(list.values().slice(from, to - from))
             }
+            DataType::LargeList(_) => {
+                let list = array.as_list::<i64>();
+                let offsets = list.value_offsets();
+                let (from, to) = (offsets[0] as usize, offsets[list.len()] as usize);
+                Some(list.values().slice(from, to - from))
+            }
             _ => None,
         };
         let brain = match given.data_type() {
-            DataType::FixedSizeList(item, _) | DataType::List(item) => {
+            DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item) => {
                 item.extension_type_name() == Some(BFLOAT16)
             }
             _ => false,
@@ -80,7 +86,8 @@ impl LossMeter {
 
     /// Compares values; `brain` says that 16-bit words are bfloat16.
     fn values_of(&mut self, given: &ArrayRef, stored: &ArrayRef, brain: bool) -> Result<()> {
-        if given.data_type().is_nested() {
+        use DataType::{FixedSizeList, LargeList, List};
+        if let List(_) | LargeList(_) | FixedSizeList(..) = given.data_type() {
             return self.compare(given, stored);
         }
         if !given.data_type().is_numeric() {

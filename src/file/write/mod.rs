@@ -13,14 +13,14 @@ mod zones;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array, ArrayRef};
-use arrow::compute;
+use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use prost::Message;
 
-use self::column::{CHUNK_ROWS, ColumnWriter, EncodedChunk, SegmentSink, decoded_bytes};
+use self::column::{CHUNK_ROWS, ColumnWriter, EncodedChunk, SegmentSink};
 pub use self::sink::{AtomicFile, Sink};
+use super::arrays::{concat, decoded_bytes};
 use super::layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 use super::postscript::{Postscript, START_MAGIC, pack_footer};
 use super::segment::{SEGMENT_ALIGN, checksum};
@@ -41,6 +41,9 @@ const LAYOUT_SECTION_BYTES: u64 = 36 << 20;
 const FOOTER_BLOCKS: usize = 256 << 10;
 /// And never later than with this many rows.
 const SECTION_ROWS: usize = 1 << 20;
+
+/// Rows that are too wide for whole zones are gathered up to this many sections.
+const PENDING_SECTIONS: u64 = 5;
 
 /// How a file is written.
 #[derive(Default)]
@@ -88,6 +91,23 @@ pub struct Writer<S: Sink = AtomicFile> {
     table: EncodingTable,
     rows: u64,
     arrow_bytes: u64,
+    /// An error came up; rows are missing since.
+    failed: bool,
+}
+
+/// A file that is written to its end and not yet visible. Dropped, it leaves what was there.
+#[derive(Debug)]
+pub struct CompleteFile<S: Sink = AtomicFile> {
+    sink: S,
+    summary: WriteSummary,
+}
+
+impl<S: Sink> CompleteFile<S> {
+    /// Makes the file visible under its name.
+    pub fn publish(mut self) -> Result<WriteSummary> {
+        self.sink.publish()?;
+        Ok(self.summary)
+    }
 }
 
 struct Output<S> {
@@ -134,7 +154,7 @@ impl Writer<Vec<u8>> {
 
     /// Finishes a file in memory and gives its bytes.
     pub fn into_bytes(mut self) -> Result<Vec<u8>> {
-        self.complete()?;
+        self.write_rest()?;
         Ok(self.out.sink)
     }
 }
@@ -172,6 +192,7 @@ impl<S: Sink> Writer<S> {
             table: EncodingTable::default(),
             rows: 0,
             arrow_bytes: 0,
+            failed: false,
         })
     }
 
@@ -180,8 +201,15 @@ impl<S: Sink> Writer<S> {
         (self.out.at, self.arrow_bytes + self.pending_bytes)
     }
 
+    /// Adds to what is kept in the footer.
+    pub fn add_metadata(&mut self, key: &str, value: &str) {
+        let pair = (key.to_owned(), value.to_owned());
+        self.options.metadata.push(pair);
+    }
+
     /// Adds rows. The batch's types must be the schema's; metadata may differ.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.check_sound()?;
         let fits = batch.num_columns() == self.schema.fields().len()
             && batch
                 .schema_ref()
@@ -204,8 +232,25 @@ impl<S: Sink> Writer<S> {
                 )));
             }
         }
+        self.failed = true;
+        self.take_in(batch)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// A writer that failed has lost rows: it must not publish what is left of them.
+    fn check_sound(&self) -> Result<()> {
+        match self.failed {
+            true => Err(Error::invalid(
+                "the writer failed before; start the file again",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn take_in(&mut self, batch: &RecordBatch) -> Result<()> {
         // Large batches are taken in pieces so that a section stays a section.
-        let bytes: u64 = batch.columns().iter().map(decoded_bytes).sum();
+        let bytes: u64 = batch.columns().iter().map(|c| decoded_bytes(c)).sum();
         let rows = batch.num_rows();
         let most = self.section_bytes / 4;
         let piece = match bytes > most {
@@ -220,7 +265,11 @@ impl<S: Sink> Writer<S> {
             let slice = batch.slice(at, len);
             self.pending_bytes += match len == rows {
                 true => bytes,
-                false => slice.columns().iter().map(decoded_bytes).sum::<u64>(),
+                false => slice
+                    .columns()
+                    .iter()
+                    .map(|c| decoded_bytes(c))
+                    .sum::<u64>(),
             };
             self.pending_rows += len;
             self.pending.push(slice);
@@ -252,17 +301,51 @@ impl<S: Sink> Writer<S> {
             false => rows / unit * unit,
         };
         if take == 0 && !(last && self.columns.is_none()) {
-            return Ok(());
+            let most = PENDING_SECTIONS * self.section_bytes;
+            return match self.pending_bytes > most {
+                true => Err(Error::invalid(format!(
+                    "rows {}..{} take {} bytes, too much for one zone of the {} rows that fitted \
+                     the rows before; put the widest rows first, or in a file of their own",
+                    self.rows,
+                    self.rows + rows as u64,
+                    self.pending_bytes,
+                    self.zone_rows
+                ))),
+                false => Ok(()),
+            };
         }
-        let all = compute::concat_batches(&self.schema, &std::mem::take(&mut self.pending))?;
+        let all = self.gathered()?;
         self.section(&all.slice(0, take))?;
         let rest = all.slice(take, rows - take);
         self.pending_rows = rest.num_rows();
-        self.pending_bytes = rest.columns().iter().map(decoded_bytes).sum();
+        self.pending_bytes = rest.columns().iter().map(|c| decoded_bytes(c)).sum();
         if rest.num_rows() > 0 {
             self.pending.push(rest);
         }
         Ok(())
+    }
+
+    /// What is pending as one batch.
+    fn gathered(&mut self) -> Result<RecordBatch> {
+        let pending = std::mem::take(&mut self.pending);
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(i, field)| {
+                let parts: Vec<&dyn Array> = pending.iter().map(|b| b.column(i).as_ref()).collect();
+                match parts.is_empty() {
+                    true => Ok(new_empty_array(field.data_type())),
+                    false => concat(&parts).map_err(|e| e.in_column(field.name())),
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.pending_rows));
+        let schema = Arc::clone(&self.schema);
+        Ok(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
     }
 
     fn section(&mut self, section: &RecordBatch) -> Result<()> {
@@ -295,7 +378,11 @@ impl<S: Sink> Writer<S> {
             }
         }
         self.rows += section.num_rows() as u64;
-        self.arrow_bytes += section.columns().iter().map(decoded_bytes).sum::<u64>();
+        self.arrow_bytes += section
+            .columns()
+            .iter()
+            .map(|c| decoded_bytes(c))
+            .sum::<u64>();
         self.columns = Some(columns);
         Ok(())
     }
@@ -351,11 +438,21 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Writes what is pending, the footer and the postscript, and publishes the file.
-    pub fn finish(mut self) -> Result<WriteSummary> {
-        self.complete()
+    pub fn finish(self) -> Result<WriteSummary> {
+        self.complete()?.publish()
     }
 
-    fn complete(&mut self) -> Result<WriteSummary> {
+    /// Writes all that is left, so that of several files none appears before all are complete.
+    pub fn complete(mut self) -> Result<CompleteFile<S>> {
+        let summary = self.write_rest()?;
+        let mut sink = self.out.sink;
+        sink.settle()?;
+        Ok(CompleteFile { sink, summary })
+    }
+
+    fn write_rest(&mut self) -> Result<WriteSummary> {
+        self.check_sound()?;
+        self.failed = true;
         self.flush(true)?;
         let mut directory = Vec::new();
         let mut blocks = Vec::new();
@@ -419,7 +516,6 @@ impl<S: Sink> Writer<S> {
             file_len: self.out.at + super::postscript::POSTSCRIPT_LEN,
         };
         self.out.append(&postscript.to_bytes())?;
-        self.out.sink.publish()?;
         Ok(WriteSummary {
             rows: self.rows,
             bytes: self.out.at,

@@ -12,6 +12,11 @@ pub trait Sink: Send {
     /// Appends bytes.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
 
+    /// Hands all bytes on, so that only their name is missing.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes everything durable and visible.
     fn publish(&mut self) -> Result<()>;
 }
@@ -91,6 +96,14 @@ impl Sink for AtomicFile {
         self.out
             .write_all(bytes)
             .map_err(|e| Error::io(format!("cannot write '{}'", self.target.display()), e))
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        let settled = self
+            .out
+            .flush()
+            .and_then(|()| self.out.get_ref().sync_all());
+        settled.map_err(|e| Error::io(format!("cannot finish '{}'", self.target.display()), e))
     }
 
     fn publish(&mut self) -> Result<()> {

@@ -2,14 +2,14 @@
 //!
 //! [`source`] reads arrays of vectors (`.npy`, `.fvecs`, `.bvecs`) as batches with one column, `v`, of
 //! fixed-size lists; [`columns`] makes such lists of the variable lists that tables bring; [`import`]
-//! writes the former to a file; [`search`] finds nearest neighbours.
+//! writes either to a file; [`search`] finds nearest neighbours.
 
 pub mod columns;
 mod import;
 pub mod search;
 pub mod source;
 
-pub use import::{ImportOptions, ImportSummary, import};
+pub use import::{ImportOptions, ImportSummary, import, import_batches};
 
 /// Name of the vector column of sources that do not name it.
 pub const VECTOR_COLUMN: &str = "v";

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::compute;
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use half::f16;
 
@@ -78,6 +79,20 @@ impl Number {
             )),
         }
     }
+}
+
+/// All vectors of a file, row by row, as 32-bit floats, and their dimension.
+pub fn read_all(path: &Path) -> Result<(Vec<f32>, usize)> {
+    let source = VectorSource::open(path)?;
+    let dimension = source.dimension();
+    let mut all = Vec::new();
+    for batch in source {
+        let batch = batch?;
+        let values = batch.column(0).as_fixed_size_list().values();
+        let values = compute::cast(values, &DataType::Float32)?;
+        all.extend_from_slice(values.as_primitive::<Float32Type>().values());
+    }
+    Ok((all, dimension))
 }
 
 /// A file of vectors, read in batches.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::{LineReader, schema};
 use super::layout::LogLayout;
+use super::restore::SOURCES;
 use crate::encoding::Profile;
 use crate::error::Result;
 use crate::file::write::{AtomicFile, Sink};
@@ -64,16 +65,21 @@ pub fn import_into<S: Sink>(
     };
     let mut writer = Writer::with_sink(sink, schema(), write)?;
     let mut summary = ImportSummary::default();
+    let mut list = String::new();
     for source in sources {
         let (name, reader) = source?;
         let mut lines = LineReader::new(reader, &name);
+        let before = summary.lines;
         while let Some(batch) = lines.next_batch()? {
             summary.lines += batch.num_rows() as u64;
             writer.write(&batch)?;
             progress(summary.bytes_in + lines.bytes);
         }
         summary.bytes_in += lines.bytes;
+        let name = name.replace(['\n', '\r'], " ");
+        list.push_str(&format!("{} {name}\n", summary.lines - before));
     }
+    writer.add_metadata(SOURCES, &list);
     summary.bytes_out = writer.finish()?.bytes;
     Ok(summary)
 }

@@ -93,7 +93,9 @@ impl<R: Read> LineReader<R> {
         let Some(&end) = ends.last() else {
             return Ok(None);
         };
-        let rest = self.buffer.split_off(end);
+        let mut rest = Vec::with_capacity(BATCH_BYTES + 2 * READ);
+        rest.extend_from_slice(&self.buffer[end..]);
+        self.buffer.truncate(end);
         let text = std::mem::replace(&mut self.buffer, rest);
         let rows = ends.len();
         let offsets = std::iter::once(0).chain(ends.iter().map(|&e| e as i32));

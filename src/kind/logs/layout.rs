@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::TEXT;
 use crate::encoding::log::lines;
-use crate::encoding::log::view::{self, View};
+use crate::encoding::log::view::{self, Before, View};
 use crate::encoding::physical;
 use crate::error::{Error, Result};
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
@@ -15,7 +15,8 @@ use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
 /// Lines as columns: see the module of the kind.
 #[derive(Debug, Default)]
 pub struct LogLayout {
-    views: Vec<(Field, view::View, view::Before)>,
+    views: Vec<(Field, View)>,
+    before: Before,
     started: bool,
 }
 
@@ -39,8 +40,7 @@ impl LogLayout {
 impl Layout for LogLayout {
     fn columns(&mut self, _: &RecordBatch) -> Result<Vec<ColumnSpec>> {
         let view = |name: &str, data_type, nullable, view| {
-            let field = Field::new(name, data_type, nullable);
-            (field, view, view::Before::default())
+            (Field::new(name, data_type, nullable), view)
         };
         let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
         self.views = vec![
@@ -84,8 +84,14 @@ impl Layout for LogLayout {
             encoding,
         };
         let mut data = vec![stored(text, Some(lines::ID))];
-        for (field, view, before) in &mut self.views {
-            let array = view.of(lines, before)?;
+        let [times, levels, records] = view::told(lines, &mut self.before);
+        for (field, view) in &self.views {
+            let array = match view {
+                View::Timestamp => Arc::clone(&times),
+                View::Level => Arc::clone(&levels),
+                View::Record => Arc::clone(&records),
+                View::Line => view.of(lines, &mut Before::default())?,
+            };
             let array = physical::raise(array, field.data_type())?;
             data.push(ColumnData {
                 array,

@@ -15,7 +15,7 @@ pub use grep::{GrepOptions, grep};
 pub use import::{ImportOptions, ImportSummary, NamedReader, import, import_into};
 pub use input::LineReader;
 pub use layout::LogLayout;
-pub use restore::{StoredLines, restore};
+pub use restore::{StoredLines, StoredSource, restore};
 
 /// Name of the hidden column of exact lines.
 pub const TEXT: &str = "$text";

@@ -97,20 +97,20 @@ pub(crate) fn sorted(
     }
     drop(source);
     let mut merge = Merge {
-        rows: runs.iter().map(|(_, fit)| *fit).min().unwrap_or(BATCH_ROWS) / (runs.len() + 1),
+        rows: runs.iter().map(|(_, fit)| *fit).min().unwrap_or(BATCH_ROWS),
         converter,
         columns,
         heads: Vec::new(),
         heap: BinaryHeap::new(),
     };
-    merge.rows = merge.rows.clamp(1, BATCH_ROWS);
     for (run, _) in runs {
         merge.add(run)?;
     }
     if !held.is_empty() {
         let last = run(&schema, &held, &merge.converter, &merge.columns)?;
         drop(held);
-        let step = merge.rows.max(1_024);
+        merge.rows = merge.rows.min(fitting(&last));
+        let step = merge.rows;
         let rows = last.num_rows();
         let parts = (0..rows)
             .step_by(step)
@@ -146,11 +146,16 @@ fn run(
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
+/// Rows of a run that fit a batch.
+fn fitting(run: &RecordBatch) -> usize {
+    let width = run.get_array_memory_size() / run.num_rows().max(1) + 1;
+    (BATCH_BYTES / 4 / width).clamp(1, BATCH_ROWS)
+}
+
 /// A run in a temporary file, and the rows of it that fit a batch.
 fn spilled(run: &RecordBatch) -> Result<(Batches, usize)> {
     let mut scratch = Scratch::create()?;
-    let width = run.get_array_memory_size() / run.num_rows().max(1) + 1;
-    let fit = (BATCH_BYTES / 4 / width).clamp(1, BATCH_ROWS);
+    let fit = fitting(run);
     {
         let mut writer = StreamWriter::try_new(BufWriter::new(scratch.file()), &run.schema())?;
         let mut at = 0;
@@ -211,7 +216,7 @@ impl Merge {
         let mut taken: Vec<RecordBatch> = self.heads.iter().map(|h| h.batch.clone()).collect();
         let mut at: Vec<usize> = (0..taken.len()).collect();
         let mut picks = Vec::new();
-        while picks.len() < self.rows.max(1_024) {
+        while picks.len() < self.rows {
             let Some(Reverse((_, run))) = self.heap.pop() else {
                 break;
             };

@@ -2,6 +2,7 @@
 
 mod compare;
 mod differential;
+mod distance;
 mod evolution;
 mod explain;
 mod generate;

@@ -116,3 +116,22 @@ async fn a_column_of_that_name_is_not_hidden() {
     let message = error(&numbered(1).await, &sql).await;
     assert!(message.contains("of its own"), "{message}");
 }
+
+#[tokio::test]
+async fn row_numbers_that_were_copied_are_values() {
+    let folder = Folder::new();
+    let file = folder.file("t.pil", &table(50_000, 4));
+    let context = numbered(2).await;
+    let copy = folder.sql("copy.pil");
+    run(
+        &context,
+        &format!("COPY (SELECT * FROM {file} WHERE _row_id % 3 = 2) TO {copy}"),
+    )
+    .await;
+    let plain = session(2);
+    for row in [2, 3, 20_000, 49_997, 49_998, 49_999, 50_000] {
+        let expected = i64::from(row % 3 == 2 && row < 50_000);
+        let count = format!("SELECT count(*) FROM {copy} WHERE _row_id = {row}");
+        assert_eq!(number(&plain, &count).await, expected, "{row}");
+    }
+}

@@ -181,3 +181,39 @@ async fn an_empty_result_is_a_file_of_no_rows() {
     let count = format!("SELECT count(*) FROM {}", folder.sql("none.pil"));
     assert_eq!(number(&context, &count).await, 0);
 }
+
+#[tokio::test]
+async fn metadata_and_nullability_of_a_query_do_not_stop_a_write() {
+    use std::collections::HashMap;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    let folder = Folder::new();
+    let styled = |name: &str, style: &str, nullable: bool| {
+        let metadata = HashMap::from([("style".to_owned(), style.to_owned())]);
+        let field = Field::new("x", DataType::Int64, nullable).with_metadata(metadata);
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let schema = Arc::new(Schema::new(vec![field]));
+        folder.file(name, &[RecordBatch::try_new(schema, vec![values]).unwrap()])
+    };
+    let (a, b) = (styled("a.pil", "one", true), styled("b.pil", "other", true));
+    let strict = styled("strict.pil", "none", false);
+    let context = session(2);
+    let copy = format!(
+        "COPY (SELECT * FROM {a} UNION ALL SELECT * FROM {b}) TO {}",
+        folder.sql("both.pil")
+    );
+    assert_eq!(number(&context, &copy).await, 6);
+    // A table whose column takes no nulls, from a query whose column could have some.
+    let copy = format!("COPY (SELECT * FROM {strict}) TO {}", folder.sql("d/"));
+    run(&context, &format!("{copy} STORED AS PILASTER")).await;
+    let create = format!(
+        "CREATE EXTERNAL TABLE d STORED AS PILASTER LOCATION {}",
+        folder.sql("d/")
+    );
+    run(&context, &create).await;
+    let insert = format!("INSERT INTO d SELECT x FROM {a}");
+    assert_eq!(number(&context, &insert).await, 3);
+    assert_eq!(number(&context, "SELECT sum(x) FROM d").await, 12);
+}

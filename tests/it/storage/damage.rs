@@ -101,3 +101,15 @@ fn a_file_that_was_cut_says_so() {
         assert!(text.contains("cut.pil") && text.contains("end"), "{text}");
     }
 }
+
+#[test]
+fn verification_looks_at_the_first_bytes_too() {
+    let mut bytes = stored(&table(), Profile::Fast, 60_000);
+    bytes[0] ^= 1;
+    let file = File::from_bytes("start.pil", bytes).unwrap();
+    let error = file.verify(|_, _| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("start.pil") && error.contains("does not start"),
+        "{error}"
+    );
+}

@@ -5,4 +5,5 @@ mod damage;
 mod publish;
 mod reading;
 mod tables;
+mod wide;
 mod zones;

@@ -17,6 +17,8 @@ pub const NULL: i64 = i64::MIN;
 pub const MAX_EXCEPTIONS: usize = (1 << 16) - 1;
 /// Most parts of a text.
 pub const MAX_PARTS: usize = 32;
+/// Longest value of a part: a row's text is put together before its memory is charged.
+const MAX_PART_VALUE: usize = 1 << 16;
 /// Most decimals of a floating-point number: powers of ten up to here are exact.
 pub const MAX_DECIMALS: u32 = 22;
 
@@ -251,7 +253,13 @@ impl Part {
             Some(PartKind::Moment(bytes)) => {
                 Part::Formatted(TextForm::Moment(Moment::new(pieces(&bytes)?)?))
             }
-            Some(PartKind::Dictionary(values)) => Part::Dictionary(Values::unpack(&values)?),
+            Some(PartKind::Dictionary(values)) => {
+                let values = Values::unpack(&values)?;
+                if values.iter().any(|v| v.len() > MAX_PART_VALUE) {
+                    return Err(Error::corrupt("part of a text out of proportion"));
+                }
+                Part::Dictionary(values)
+            }
             _ => return Err(Error::corrupt("part of a text without a form")),
         })
     }

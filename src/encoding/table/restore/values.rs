@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 const MAX_GROWTH: u64 = 4096;
 /// Growth that is allowed to any payload.
 const FREE_GROWTH: u64 = 1 << 16;
+/// Most values and bytes of a list, unpacked: twice the rows of a section that lists are made from,
+/// and more than its text. Models are read before anything is known of the memory that a chunk grants.
+const MAX_VALUES: u64 = 1 << 21;
+const MAX_BYTES: u64 = 256 << 20;
 /// Decoding reads a model once, so the strongest practical level is worth its time.
 const LEVEL: i32 = 19;
 
@@ -198,7 +202,7 @@ impl Values {
     /// The list that a message stores.
     pub(super) fn unpack(message: &ValuesMessage) -> Result<Self> {
         let bad = |what: &str| Error::corrupt(format!("list of values: {what}"));
-        if message.unpacked > growth(message.payload.len()) {
+        if message.unpacked > growth(message.payload.len()).min(2 * MAX_BYTES) {
             return Err(bad("it grows out of proportion"));
         }
         let unpacked;
@@ -212,10 +216,10 @@ impl Values {
         };
         // Front coding repeats what it shares, so the total is bounded as well; empty values take a
         // byte or more of the payload each.
-        if message.bytes > growth(raw.len()) || message.bytes > i32::MAX as u64 {
+        if message.bytes > growth(raw.len()).min(MAX_BYTES) {
             return Err(bad("it grows out of proportion"));
         }
-        if message.count > raw.len() as u64 {
+        if message.count > (raw.len() as u64).min(MAX_VALUES) {
             return Err(bad("more values than bytes"));
         }
         let (count, total) = (message.count as usize, message.bytes as usize);

@@ -1,23 +1,29 @@
 //! Search in stored logs, with ripgrep's options, output and answers.
 //!
-//! A pattern that is a literal, or holds one, is first looked for in the text that lines have in
-//! common and in the distinct values of their columns; only lines that may match are rebuilt. Bytes
-//! are taken as they are, as with ripgrep's `-a`.
+//! A pattern that is a text, or needs one, is first looked for in what lines have in common and in
+//! the distinct values of their columns; only lines that may match are rebuilt, and of those that
+//! only count none. Bytes are taken as they are, as with ripgrep's `-a`. Each source that was
+//! imported counts as a file.
 
-use std::collections::VecDeque;
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::encoding::DecodeContext;
 use crate::encoding::log::chunk::Chunk;
+use crate::encoding::log::search::{self, Held};
+use crate::encoding::log::values::{Lines, Out};
 use crate::error::{Error, Result};
 use crate::file::File;
 
 use super::StoredLines;
-use pattern::Pattern;
+use super::restore::StoredSource;
+use pattern::{Pattern, without_feed};
 
-mod candidates;
 mod pattern;
+mod print;
+
+use print::Printer;
 
 /// What ripgrep's options of the same names say.
 #[derive(Debug, Clone, Default)]
@@ -42,214 +48,261 @@ pub struct GrepOptions {
     pub before: usize,
 }
 
-/// Searches files and writes what is found; whether something was. An error in one file ends the
-/// search after the files before it.
+/// Searches files and writes what is found; whether something was. A file that cannot be searched
+/// is told to `failed`, and the search goes on with the next.
+///
+/// # Errors
+///
+/// If the pattern is wrong or nothing can be written.
 pub fn grep(
     pattern: &str,
     files: &[PathBuf],
     options: &GrepOptions,
     out: &mut dyn Write,
+    failed: &mut dyn FnMut(Error),
 ) -> Result<bool> {
     let pattern = Pattern::new(pattern, options.fixed, options.ignore_case)?;
-    let mut found = false;
+    let mut printer = Printer::new(options, out);
     for path in files {
-        let name = (files.len() > 1).then(|| path.display().to_string());
-        let file = File::open(path)?;
-        found |= grep_file(&pattern, &file, name.as_deref(), options, out)?;
-    }
-    Ok(found)
-}
-
-fn grep_file(
-    pattern: &Pattern,
-    file: &File,
-    name: Option<&str>,
-    options: &GrepOptions,
-    out: &mut dyn Write,
-) -> Result<bool> {
-    let lines = StoredLines::of(file)?;
-    let mut search = Search {
-        pattern,
-        options,
-        name,
-        out,
-        found: 0,
-        matches: 0,
-        before: VecDeque::new(),
-        owed: 0,
-        printed: None,
-    };
-    for (chunk, rows) in lines.chunks()?.into_iter().enumerate() {
-        if search.is_done() {
-            break;
+        let searched = File::open(path).and_then(|file| {
+            let name = (files.len() > 1).then(|| path.display().to_string());
+            Search::new(&pattern, &file, name.as_deref(), options)?.run(&mut printer)
+        });
+        match searched {
+            Err(error) if printer.is_broken() => return Err(error),
+            Err(error) => failed(error),
+            Ok(()) => {}
         }
-        let needs_rows = options.invert || !search.before.is_empty() || search.owed > 0;
-        if let Some(required) = pattern.required().filter(|_| !needs_rows)
-            && !required.is_hexadecimal()
-            && !lines.may_hold(chunk, |text| required.is_in(text))?
-        {
-            // Lines before a match in the next chunk may be wanted.
-            if options.before == 0 || options.count {
-                continue;
-            }
-        }
-        lines.open(chunk, |chunk, context| {
-            search.chunk(chunk, rows.start, (rows.end - rows.start) as usize, context)
-        })?;
     }
-    search.finish()
+    Ok(printer.found_any())
 }
 
 /// The search of one file.
 struct Search<'a> {
     pattern: &'a Pattern,
     options: &'a GrepOptions,
+    lines: StoredLines<'a>,
+    chunks: Vec<Range<u64>>,
+    sources: Vec<StoredSource>,
+    /// The source that is searched.
+    source: usize,
     name: Option<&'a str>,
-    out: &'a mut dyn Write,
-    found: u64,
-    matches: u64,
-    /// The last lines that were not printed.
-    before: VecDeque<(u64, Vec<u8>)>,
-    /// Lines to print after the last match.
-    owed: usize,
-    /// The row that was printed last.
-    printed: Option<u64>,
+    /// Memory of texts that were looked at.
+    memory: Out,
 }
 
-impl Search<'_> {
-    fn is_done(&self) -> bool {
-        self.options.max_count.is_some_and(|m| self.found >= m) && self.owed == 0
+/// Lines of a chunk that were rebuilt, asked for in order.
+struct Rebuilt {
+    lines: Lines,
+    /// Which rows those are; all if `None`.
+    wanted: Option<Vec<bool>>,
+    row: usize,
+    at: usize,
+}
+
+impl Rebuilt {
+    fn has(&self, row: usize) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted[row])
     }
 
-    fn chunk(
-        &mut self,
-        chunk: &Chunk,
-        first: u64,
-        rows: usize,
-        context: &DecodeContext<'_>,
-    ) -> Result<()> {
-        let options = self.options;
-        let mut candidates = None;
-        if let Some(required) = self.pattern.required() {
-            let found = candidates::rows(chunk, required).unwrap_or_else(|| vec![false; rows]);
-            if required.decides && options.count && !options.only_matching {
-                let held = found.iter().filter(|h| **h).count();
-                let lines = if options.invert { rows - held } else { held };
-                let left = options.max_count.map_or(u64::MAX, |m| m - self.found);
-                self.found += (lines as u64).min(left);
-                return Ok(());
+    fn line(&mut self, row: usize) -> &[u8] {
+        match &self.wanted {
+            None => self.at = row,
+            Some(wanted) => {
+                self.at += wanted[self.row..row].iter().filter(|w| **w).count();
+                self.row = row;
             }
-            candidates = Some(found);
         }
-        let context_wanted = !options.count && (options.before > 0 || options.after > 0);
-        let wanted = candidates
-            .as_ref()
-            .filter(|_| !options.invert && !context_wanted);
-        let none = candidates.as_ref().is_some_and(|c| !c.contains(&true));
-        if none && !options.invert && options.before == 0 && self.owed == 0 {
-            return Ok(());
-        }
-        let texts = chunk.rows(wanted.map(Vec::as_slice), context)?;
-        let mut next = 0;
-        for row in 0..rows {
-            if wanted.is_some_and(|w| !w[row]) {
+        without_feed(self.lines.get(self.at))
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        pattern: &'a Pattern,
+        file: &'a File,
+        name: Option<&'a str>,
+        options: &'a GrepOptions,
+    ) -> Result<Self> {
+        let lines = StoredLines::of(file)?;
+        Ok(Self {
+            pattern,
+            options,
+            chunks: lines.chunks()?,
+            sources: lines.sources()?,
+            source: 0,
+            lines,
+            name,
+            memory: Out::default(),
+        })
+    }
+
+    fn run(&mut self, printer: &mut Printer<'_>) -> Result<()> {
+        printer.begin(self.name());
+        for chunk in 0..self.chunks.len() {
+            let parts = self.parts(chunk);
+            if printer.is_done() && parts.len() == 1 && parts[0].0 == self.source {
                 continue;
             }
-            let line = texts.get(next);
-            next += 1;
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let may = candidates.as_ref().is_none_or(|c| c[row]);
-            let matched = (may && self.pattern.matches(line)) != options.invert;
-            self.line(first + row as u64, line, matched)?;
-            if self.is_done() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn line(&mut self, row: u64, line: &[u8], matched: bool) -> Result<()> {
-        let full = self.options.max_count.is_some_and(|m| self.found >= m);
-        if matched && !full {
-            self.found += 1;
-            if self.options.only_matching && !self.options.invert {
-                self.matches += self.pattern.find(line).count() as u64;
-            }
-            if self.options.count {
-                return Ok(());
-            }
-            for (row, line) in std::mem::take(&mut self.before) {
-                self.print(row, &line, b'-')?;
-            }
-            self.owed = self.options.after;
-            if !self.options.only_matching || self.options.invert {
-                return self.print(row, line, b':');
-            }
-            let found: Vec<&[u8]> = self.pattern.find(line).collect();
-            for part in found {
-                self.print(row, part, b':')?;
-            }
-            return Ok(());
-        }
-        if self.options.count {
-            return Ok(());
-        }
-        if self.owed > 0 {
-            self.owed -= 1;
-            // With only what matches, what is around it has no text to show.
-            return match self.options.only_matching {
-                true => Ok(()),
-                false => self.print(row, line, b'-'),
+            let idle = !self.options.invert && !printer.wants_more();
+            let nothing = match self.pattern.needles().filter(|_| idle) {
+                Some(needles) => !self.lines.may_hold(chunk, needles)?,
+                None => false,
             };
-        }
-        if self.options.before > 0 && !self.options.only_matching {
-            if self.before.len() == self.options.before {
-                self.before.pop_front();
+            if nothing {
+                for (source, _) in parts {
+                    self.turn_to(source, printer)?;
+                }
+                continue;
             }
-            self.before.push_back((row, line.to_vec()));
+            let lines = self.lines.clone();
+            lines.open(chunk, |opened, context| {
+                self.opened(chunk, &parts, opened, context, printer)
+            })?;
+        }
+        printer.end()
+    }
+
+    /// The sources in a chunk and their rows.
+    fn parts(&self, chunk: usize) -> Vec<(usize, Range<u64>)> {
+        let rows = &self.chunks[chunk];
+        let sources = self.sources.iter().enumerate().skip(self.source);
+        let within = |of: &Range<u64>| of.start.max(rows.start)..of.end.min(rows.end);
+        sources
+            .take_while(|(_, source)| source.rows.start < rows.end)
+            .map(|(i, source)| (i, within(&source.rows)))
+            .filter(|(_, part)| !part.is_empty())
+            .collect()
+    }
+
+    /// What lines of the source are printed with.
+    fn name(&self) -> Option<String> {
+        let several = self.sources.len() > 1;
+        let source = self.sources.get(self.source).filter(|_| several);
+        match (self.name, source) {
+            (Some(file), Some(source)) => Some(format!("{file}:{}", source.name)),
+            (Some(file), None) => Some(file.to_owned()),
+            (None, source) => source.map(|s| s.name.clone()),
+        }
+    }
+
+    fn turn_to(&mut self, source: usize, printer: &mut Printer<'_>) -> Result<()> {
+        if source != self.source {
+            printer.end()?;
+            self.source = source;
+            printer.begin(self.name());
         }
         Ok(())
     }
 
-    fn print(&mut self, row: u64, line: &[u8], mark: u8) -> Result<()> {
-        let around = self.options.before > 0 || self.options.after > 0;
-        let apart = self.printed.is_some_and(|last| row > last + 1);
-        let mut text = Vec::with_capacity(line.len() + 32);
-        if around && apart {
-            text.extend_from_slice(b"--\n");
+    /// Goes through a chunk.
+    fn opened(
+        &mut self,
+        number: usize,
+        parts: &[(usize, Range<u64>)],
+        chunk: &Chunk,
+        context: &DecodeContext<'_>,
+        printer: &mut Printer<'_>,
+    ) -> Result<()> {
+        let start = self.chunks[number].start;
+        let count = (self.chunks[number].end - start) as usize;
+        let (matching, mut rebuilt) = self.matching(chunk, count, context)?;
+        let invert = self.options.invert;
+        for (source, part) in parts {
+            self.turn_to(*source, printer)?;
+            let first = self.sources[*source].rows.start;
+            let local = (part.start - start) as usize..(part.end - start) as usize;
+            let is_hit = |row: &usize| matching.as_ref().is_some_and(|m| m[*row]) != invert;
+            let hits = local.clone().filter(is_hit);
+            if self.options.count && !self.options.only_matching {
+                printer.count(hits.count() as u64);
+                continue;
+            }
+            // Rows are counted from the source's first from here on.
+            let of_source = |row: usize| start + row as u64 - first;
+            let from = of_source(local.start);
+            let shown = printer.choose(of_source(local.end), hits.map(of_source));
+            let Some(&(top, _)) = shown.first() else {
+                continue;
+            };
+            let of_chunk = |row: u64| (row + first - start) as usize;
+            let here = || shown.iter().map(|s| s.0).filter(|row| *row >= from).map(of_chunk);
+            let at_hand = rebuilt.as_ref().is_some_and(|r| here().all(|row| r.has(row)));
+            if !at_hand {
+                let mut wanted = vec![false; count];
+                here().for_each(|row| wanted[row] = true);
+                let memory = std::mem::take(&mut self.memory);
+                rebuilt = Some(Rebuilt {
+                    lines: chunk.rows(Some(&wanted), memory, context)?,
+                    wanted: Some(wanted),
+                    row: 0,
+                    at: 0,
+                });
+            }
+            let before = self.before(number, first + top.min(from), first + from)?;
+            for &(row, hit) in &shown {
+                let line = match (row.checked_sub(from), &mut rebuilt) {
+                    (Some(_), Some(rebuilt)) => rebuilt.line(of_chunk(row)),
+                    _ => before.get((row - top) as usize).map_or(&[][..], |l| without_feed(l)),
+                };
+                printer.line(self.pattern, row, line, hit)?;
+            }
         }
-        self.printed = Some(row);
-        if let Some(name) = self.name {
-            text.extend_from_slice(name.as_bytes());
-            text.push(mark);
-        }
-        if self.options.line_number {
-            text.extend_from_slice((row + 1).to_string().as_bytes());
-            text.push(mark);
-        }
-        text.extend_from_slice(line);
-        text.push(b'\n');
-        self.write(&text)
+        self.memory = rebuilt.map(|r| r.lines.out).unwrap_or_default();
+        Ok(())
     }
 
-    fn write(&mut self, text: &[u8]) -> Result<()> {
-        self.out
-            .write_all(text)
-            .map_err(|e| Error::io("cannot write what was found", e))
-    }
-
-    fn finish(mut self) -> Result<bool> {
-        let count = match self.options.only_matching && !self.options.invert {
-            true => self.matches,
-            false => self.found,
+    /// Which lines of a chunk match (none if `None`), and what was rebuilt to find out.
+    fn matching(
+        &mut self,
+        chunk: &Chunk,
+        count: usize,
+        context: &DecodeContext<'_>,
+    ) -> Result<(Option<Vec<bool>>, Option<Rebuilt>)> {
+        let held = match self.pattern.needles() {
+            Some(needles) => search::rows(chunk, needles, context)?,
+            None => Held::Unknown,
         };
-        if self.options.count && count > 0 {
-            let text = match self.name {
-                Some(name) => format!("{name}:{count}\n"),
-                None => format!("{count}\n"),
-            };
-            self.write(text.as_bytes())?;
+        let wanted = match held {
+            Held::None => return Ok((None, None)),
+            Held::Rows { rows, exact } if exact && self.pattern.decides => {
+                return Ok((Some(rows), None));
+            }
+            Held::Rows { rows, .. } => Some(rows),
+            Held::Unknown => None,
+        };
+        let memory = std::mem::take(&mut self.memory);
+        let lines = chunk.rows(wanted.as_deref(), memory, context)?;
+        let rows: Option<Vec<usize>> = wanted
+            .as_ref()
+            .map(|wanted| (0..count).filter(|&row| wanted[row]).collect());
+        let mut matching = vec![false; count];
+        let mut any = false;
+        self.pattern.lines(&lines, |i| {
+            matching[rows.as_ref().map_or(i, |rows| rows[i])] = true;
+            any = true;
+        });
+        let rebuilt = Rebuilt {
+            lines,
+            wanted,
+            row: 0,
+            at: 0,
+        };
+        Ok((any.then_some(matching), Some(rebuilt)))
+    }
+
+    /// Rows of the file that are before a chunk.
+    fn before(&self, number: usize, from: u64, to: u64) -> Result<Vec<Vec<u8>>> {
+        let mut all = Vec::new();
+        let earlier = self.chunks[..number].iter().enumerate();
+        for (number, rows) in earlier.filter(|(_, rows)| from < to && rows.end > from) {
+            self.lines.open(number, |chunk, context| {
+                let wanted: Vec<bool> = rows.clone().map(|r| (from..to).contains(&r)).collect();
+                let lines = chunk.rows(Some(&wanted), Out::default(), context)?;
+                all.extend((0..lines.len()).map(|i| lines.get(i).to_vec()));
+                Ok(())
+            })?;
         }
-        Ok(self.found > 0)
+        Ok(all)
     }
 }

@@ -1,25 +1,31 @@
-//! The pattern, and the run of letters or digits that each line that matches must hold.
+//! The pattern, and the lines of a text that match it.
 
-use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_syntax::hir::{Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use crate::encoding::log::search::Needle;
+use crate::encoding::log::values::Lines;
+use crate::encoding::needles::Needles;
 use crate::error::{Error, Result};
 
 /// A compiled pattern.
 pub struct Pattern {
     regex: Regex,
-    required: Option<Required>,
+    needles: Vec<Needle>,
+    /// Whether a line that holds a needle matches, without further looking.
+    pub decides: bool,
+    reach: Reach,
 }
 
-/// A run of letters or of digits. Columns never cut one, so it stands in one place of a line: in its
-/// common text or in one value.
-pub struct Required {
-    text: Vec<u8>,
-    finder: Finder<'static>,
-    folded: Option<Regex>,
-    /// Lines that hold it match, without further looking.
-    pub decides: bool,
+/// How far from its line a match may reach, or look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Matches lie within lines.
+    Line,
+    /// They may hold line feeds.
+    Feeds,
+    /// They ask where the text begins or ends.
+    Text,
 }
 
 impl Pattern {
@@ -40,9 +46,24 @@ impl Pattern {
                 let what = last.trim_start_matches("error: ");
                 Error::invalid(format!("pattern '{pattern}': {what}"))
             })?;
+        let parsed = regex_syntax::ParserBuilder::new()
+            .utf8(false)
+            .multi_line(true)
+            .build()
+            .parse(&text)
+            .map_err(|e| Error::invalid(format!("pattern '{pattern}': {e}")))?;
+        let needles = Needles::of_regex(&text, ignore_case)?;
+        let decides = needles.as_ref().is_some_and(|n| n.decide);
+        let needles = needles.and_then(|n| {
+            let texts = n.texts.iter();
+            let needles = texts.map(|t| Needle::new(t, n.ignore_case));
+            needles.collect::<Option<Vec<Needle>>>()
+        });
         Ok(Self {
-            required: required(&text, ignore_case)?,
             regex,
+            decides: decides && needles.is_some(),
+            needles: needles.unwrap_or_default(),
+            reach: reach(&parsed),
         })
     }
 
@@ -57,131 +78,112 @@ impl Pattern {
         found.filter(|m| !m.is_empty())
     }
 
-    /// What every matching line holds, if something is known.
-    pub fn required(&self) -> Option<&Required> {
-        self.required.as_ref()
+    /// Texts of which each matching line holds one, if some are known.
+    pub fn needles(&self) -> Option<&[Needle]> {
+        (!self.needles.is_empty()).then_some(&self.needles)
     }
-}
 
-impl Required {
-    /// Whether it occurs in some bytes.
-    pub fn is_in(&self, text: &[u8]) -> bool {
-        match &self.folded {
-            Some(folded) => folded.is_match(text),
-            None => self.finder.find(text).is_some(),
+    /// Tells which of some lines match, in order. They are searched as one text.
+    pub fn lines(&self, lines: &Lines, mut visit: impl FnMut(usize)) {
+        let (count, text) = (lines.len(), lines.out.as_slice());
+        let starts = lines.offsets.iter().take(count).skip(1);
+        let parted = starts.map(|&o| o as usize).all(|o| text[..o].ends_with(b"\n"));
+        if self.reach == Reach::Text || !parted {
+            let matching = (0..count).filter(|&i| self.matches(without_feed(lines.get(i))));
+            return matching.for_each(visit);
         }
-    }
-
-    /// Where it first occurs in some bytes, and where that ends.
-    pub fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
-        match &self.folded {
-            Some(folded) => folded.find(text).map(|m| (m.start(), m.end())),
-            None => {
-                let at = self.finder.find(text)?;
-                Some((at, at + self.text.len()))
+        let mut row = 0;
+        while row < count {
+            let from = lines.offsets[row] as usize;
+            let found = match self.reach {
+                Reach::Line => {
+                    let end = self.regex.shortest_match_at(text, from);
+                    end.map(|end| (end, end))
+                }
+                _ => {
+                    let found = self.regex.find_at(text, from);
+                    found.map(|m| (m.start(), m.end()))
+                }
+            };
+            let Some((start, end)) = found else { return };
+            let after = lines.offsets[row..].partition_point(|&o| o as usize <= start);
+            row += after.saturating_sub(1);
+            if row >= count {
+                // It lies behind the last line feed.
+                return;
             }
+            let line = without_feed(lines.get(row));
+            let inside = end <= lines.offsets[row] as usize + line.len();
+            if inside || self.matches(line) {
+                visit(row);
+            }
+            row += 1;
         }
-    }
-
-    /// Whether it may occur in numbers.
-    pub fn is_digits(&self) -> bool {
-        self.text.iter().all(u8::is_ascii_digit)
-    }
-
-    /// Whether it may occur where neither common text nor texts tell.
-    pub fn is_hexadecimal(&self) -> bool {
-        self.text.iter().all(u8::is_ascii_hexdigit)
     }
 }
 
-fn required(text: &str, ignore_case: bool) -> Result<Option<Required>> {
-    let parsed = regex_syntax::ParserBuilder::new()
-        .utf8(false)
-        .multi_line(true)
-        .build()
-        .parse(text)
-        .map_err(|e| Error::invalid(format!("pattern: {e}")))?;
-    let Some(literal) = literal(&parsed) else {
-        return Ok(None);
-    };
-    let run = runs(&literal).max_by_key(|r| r.len());
-    let Some(run) = run.filter(|r| !r.is_empty()) else {
-        return Ok(None);
-    };
-    // Under Unicode's folding these are equal to letters outside ASCII, which part runs.
-    let odd = |b: &u8| matches!(b.to_ascii_lowercase(), b'k' | b's');
-    if ignore_case && run.iter().any(odd) {
-        return Ok(None);
-    }
-    let whole = matches!(parsed.kind(), HirKind::Literal(l) if *l.0 == *run);
-    let folded = match ignore_case && run.iter().any(u8::is_ascii_alphabetic) {
-        true => {
-            let run = String::from_utf8_lossy(run);
-            let folded = RegexBuilder::new(&run).case_insensitive(true).build();
-            Some(folded.map_err(|e| Error::invalid(format!("pattern: {e}")))?)
-        }
-        false => None,
-    };
-    Ok(Some(Required {
-        text: run.to_vec(),
-        finder: Finder::new(run).into_owned(),
-        folded,
-        decides: whole,
-    }))
+/// A line without its line feed.
+pub fn without_feed(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\n").unwrap_or(line)
 }
 
-/// The longest literal that every match holds.
-fn literal(hir: &Hir) -> Option<Vec<u8>> {
+fn reach(hir: &Hir) -> Reach {
+    let set = hir.properties().look_set();
+    if set.contains(Look::Start) || set.contains(Look::End) {
+        return Reach::Text;
+    }
+    match holds_feed(hir) {
+        true => Reach::Feeds,
+        false => Reach::Line,
+    }
+}
+
+fn holds_feed(hir: &Hir) -> bool {
     match hir.kind() {
-        HirKind::Literal(literal) => Some(literal.0.to_vec()),
-        HirKind::Capture(capture) => literal(&capture.sub),
-        HirKind::Repetition(repetition) if repetition.min > 0 => literal(&repetition.sub),
-        HirKind::Concat(parts) => {
-            let found = parts.iter().filter_map(literal);
-            let longest = |l: &Vec<u8>| runs(l).map(<[u8]>::len).max();
-            found.max_by_key(longest)
+        HirKind::Literal(literal) => literal.0.contains(&b'\n'),
+        HirKind::Class(Class::Unicode(class)) => {
+            class.iter().any(|r| (r.start()..=r.end()).contains(&'\n'))
         }
-        _ => None,
+        HirKind::Class(Class::Bytes(class)) => {
+            class.iter().any(|r| (r.start()..=r.end()).contains(&b'\n'))
+        }
+        HirKind::Capture(capture) => holds_feed(&capture.sub),
+        HirKind::Repetition(repetition) => holds_feed(&repetition.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(holds_feed),
+        _ => false,
     }
-}
-
-/// Runs of letters, and runs of digits.
-fn runs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let class = |b: &u8| match b {
-        b'0'..=b'9' => 1,
-        b'a'..=b'z' | b'A'..=b'Z' => 2,
-        _ => 0,
-    };
-    let parts = text.chunk_by(move |a, b| class(a) == class(b));
-    parts.filter(move |r| class(&r[0]) > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(pattern: &str, ignore_case: bool) -> Option<String> {
-        let pattern = Pattern::new(pattern, false, ignore_case).unwrap();
-        let required = pattern.required()?;
-        Some(String::from_utf8(required.text.clone()).unwrap())
-    }
-
     #[test]
-    fn the_longest_run_that_every_match_holds_is_found() {
-        assert_eq!(run("error", false).as_deref(), Some("error"));
-        assert_eq!(run("blk_-?4394\\d+", false).as_deref(), Some("4394"));
-        assert_eq!(
-            run("(timed|out) after (x|y)", false).as_deref(),
-            Some("after")
-        );
-        assert_eq!(run("(a|b)c*", false), None);
-        assert_eq!(run("^$", false), None);
-        assert_eq!(run("(?i)error", false), None);
-    }
-
-    #[test]
-    fn letters_that_fold_to_others_than_ascii_are_not_relied_on() {
-        assert_eq!(run("error", true).as_deref(), Some("error"));
-        assert_eq!(run("task", true), None);
+    fn lines_match_as_they_do_one_by_one() {
+        let text = b"one two\n\nthree  \nfour\r\n\xff five\nsix\n";
+        let all: Vec<&[u8]> = text.split_inclusive(|&b| b == b'\n').collect();
+        for cut in [text.len(), text.len() - 1] {
+            let mut lines = Lines {
+                offsets: vec![0],
+                ..Lines::default()
+            };
+            lines.out.put(text, 0, cut);
+            for line in &all {
+                let end = lines.offsets.last().unwrap() + line.len() as u32;
+                lines.offsets.push(end.min(cut as u32));
+            }
+            for pattern in [
+                "o", "^$", "$", "", "\\s", "\\s+$", "[^a-z]", "\\Aone", "six\\z", "x$", "five",
+                "e\\s+t", "(?s).", "\\bt", "t\\B", "r\\r$", "\\s\\S*", "[^x]\\z", "absent",
+            ] {
+                let pattern = Pattern::new(pattern, false, false).unwrap();
+                let mut found = Vec::new();
+                pattern.lines(&lines, |row| found.push(row));
+                let one_by_one = (0..lines.len())
+                    .filter(|&i| pattern.matches(without_feed(lines.get(i))))
+                    .collect::<Vec<_>>();
+                assert_eq!(found, one_by_one, "{:?}", pattern.regex);
+            }
+        }
     }
 }

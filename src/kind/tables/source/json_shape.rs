@@ -75,8 +75,8 @@ impl Numbers {
         let integer = !text.contains(['.', 'e', 'E']) && text != "-0";
         if !integer {
             self.float = true;
-            let short = numeral(text.as_bytes())
-                .is_some_and(|n| n.end == text.len() && n.significant <= 15);
+            let short =
+                numeral(text.as_bytes()).is_some_and(|n| n.end == text.len() && n.is_short());
             self.inexact |= !short && !float_is_exact(text);
             return;
         }

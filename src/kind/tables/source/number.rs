@@ -20,6 +20,16 @@ pub(crate) struct Numeral {
     pub(crate) end: usize,
 }
 
+/// Decimals beyond which floats come so near to zero that they have fewer digits.
+const FULL_SCALE: usize = 300;
+
+impl Numeral {
+    /// Whether the digits are so few that no other decimal of as few reads as the same float.
+    pub(crate) fn is_short(&self) -> bool {
+        self.significant <= 15 && self.scale <= FULL_SCALE
+    }
+}
+
 /// Reads a numeral at the start of a cell.
 pub(crate) fn numeral(cell: &[u8]) -> Option<Numeral> {
     let negative = cell.first() == Some(&b'-');

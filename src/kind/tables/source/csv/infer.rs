@@ -176,10 +176,10 @@ impl Guess {
             }
             self.whole_point = true;
         }
-        // Up to 15 digits a decimal is the shortest that reads as its float, and so is a whole
-        // number up to 2^53.
+        // A short decimal is the shortest that reads as its float, and so is a whole number up to
+        // 2^53.
         let whole = number.scale == 0 && number.digits.is_some_and(|d| d <= 1 << 53);
-        if number.significant <= 15 || whole {
+        if number.is_short() || whole {
             self.plain_extreme |= number.integer_digits == 0
                 && number.significant > 0
                 && number.scale - number.significant >= 4;

@@ -250,3 +250,14 @@ fn small_and_strange_files() {
         (10 << 20) + 1
     );
 }
+
+#[test]
+fn numbers_next_to_zero_keep_their_digits() {
+    let tiny = format!("0.{}1", "0".repeat(330));
+    let subnormal = format!("0.{}12345", "0".repeat(319));
+    for cell in [tiny, subnormal] {
+        let (data_type, _, values) = column(&[&cell]);
+        assert_eq!(data_type, DataType::Utf8);
+        assert_eq!(values.as_string::<i32>().value(0), cell);
+    }
+}

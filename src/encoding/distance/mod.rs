@@ -1,0 +1,158 @@
+//! Distances of vectors from a query, on codes where an encoding knows how.
+//!
+//! What a search is told first are *bounds*: for each row two numbers between which its distance from
+//! the query certainly lies, found from as few stored bytes as possible (eight-bit queries, the first of
+//! two levels). Rows whose lower bound is beyond what is wanted are never decoded. The distance that a
+//! user sees is that of [`Metric::distance`] on the decoded vector, whatever was stored. So answers are
+//! those of brute force over the decoded vectors, ties included.
+//!
+//! Bounds hold for the exact distance of the decoded vectors, for its value in 64-bit floats and for
+//! that of [`Metric::distance`], since they allow for rounding.
+
+mod floats;
+mod nearest;
+mod query;
+pub mod simd;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use arrow::array::{Array, AsArray, FixedSizeListArray, NullBufferBuilder};
+use arrow::buffer::NullBuffer;
+use arrow::compute;
+use arrow::datatypes::{DataType, Float32Type};
+
+pub use floats::{Form, Sums, products, sums};
+pub use nearest::{Nearest, Neighbour};
+pub use query::Query;
+
+use crate::error::{Error, Result};
+use simd::LANES;
+
+/// How far apart two vectors are; less is nearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metric {
+    /// Euclidean distance.
+    #[default]
+    L2,
+    /// The negative inner product.
+    InnerProduct,
+    /// One less the cosine; 1 if one of the vectors is zero.
+    Cosine,
+}
+
+impl Metric {
+    /// Distance of two vectors of one dimension. The order of summation is part of the result, so it
+    /// is the same on all machines.
+    pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
+        match self {
+            Metric::L2 => sum(a, b, |x, y| (x - y) * (x - y)).sqrt(),
+            Metric::InnerProduct => -sum(a, b, |x, y| x * y),
+            Metric::Cosine => {
+                let norm = |v: &[f32]| sum(v, v, |x, y| x * y).sqrt();
+                match norm(a) * norm(b) {
+                    norms if norms > 0.0 => 1.0 - sum(a, b, |x, y| x * y) / norms,
+                    _ => 1.0,
+                }
+            }
+        }
+    }
+}
+
+fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (x, y) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] += term(x[i], y[i]);
+        }
+    }
+    for (i, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[i] += term(*x, *y);
+    }
+    lanes.into_iter().sum()
+}
+
+/// How much is read to find bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// As little as possible: the first level of two.
+    Coarse,
+    /// Everything that is stored of a row.
+    Fine,
+}
+
+/// Bounds of the distances of some rows.
+#[derive(Debug, Clone, Default)]
+pub struct Distances {
+    /// No distance is less than this. NaN where nothing is known; as long as `upper`.
+    pub lower: Vec<f32>,
+    /// No distance is more than this. NaN where nothing is known.
+    pub upper: Vec<f32>,
+    /// Which rows are null; those have no distance.
+    pub nulls: Option<NullBuffer>,
+    /// Whether [`Stage::Fine`] gives tighter bounds than these.
+    pub finer: bool,
+}
+
+impl Distances {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.lower.len()
+    }
+
+    /// True if there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.lower.is_empty()
+    }
+
+    /// Adds the bounds of rows that follow.
+    pub fn append(&mut self, more: Distances) {
+        if self.is_empty() {
+            *self = more;
+            return;
+        }
+        if self.nulls.is_some() || more.nulls.is_some() {
+            let mut nulls = NullBufferBuilder::new(self.len() + more.len());
+            for part in [&*self, &more] {
+                match &part.nulls {
+                    Some(part) => nulls.append_buffer(part),
+                    None => nulls.append_n_non_nulls(part.len()),
+                }
+            }
+            self.nulls = nulls.finish();
+        }
+        self.lower.extend(more.lower);
+        self.upper.extend(more.upper);
+        self.finer |= more.finer;
+    }
+
+    /// Whether row `i` may be as near as `limit`; null rows never are.
+    pub fn may_reach(&self, i: usize, limit: f32) -> bool {
+        let far = self.lower[i] > limit;
+        !far && self.nulls.as_ref().is_none_or(|n| n.is_valid(i))
+    }
+
+    /// Bounds of decoded vectors, lists of numbers of any kind.
+    pub fn of_decoded(list: &FixedSizeListArray, query: &Query) -> Result<Self> {
+        if list.value_length() as usize != query.values().len() {
+            return Err(Error::invalid(format!(
+                "the query has {} values, the vectors have {}",
+                query.values().len(),
+                list.value_length()
+            )));
+        }
+        let size = list.value_length() as usize;
+        let values = list.values().slice(list.offset() * size, list.len() * size);
+        let values = compute::cast(&values, &DataType::Float32)?;
+        let values = values
+            .as_primitive::<Float32Type>()
+            .values()
+            .inner()
+            .clone();
+        let sums = sums(Form::Single, &values, None, list.len(), query);
+        Ok(Self {
+            nulls: list.nulls().cloned(),
+            ..query.of_sums(&sums, None)
+        })
+    }
+}

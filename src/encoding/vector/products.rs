@@ -1,0 +1,328 @@
+//! Inner products of an eight-bit query with the codes of rows, exactly, as integers.
+
+use crate::encoding::distance::Query;
+use crate::encoding::distance::simd::{BLOCK, Kernel, Simd, dispatch};
+
+/// The bytes of a query in the order in which a row's codes of some width come out of its bytes, zeros
+/// at the end.
+///
+/// Codes of 2 and 4 bits come out of a block of 64 bytes in as many rounds as a byte has codes: first
+/// the lowest of all bytes, then the next. Others come out 64 at a time in their own order.
+#[derive(Debug)]
+pub struct Arranged {
+    bits: u32,
+    blocks: Vec<[u8; BLOCK]>,
+}
+
+impl Arranged {
+    /// For codes of this width, 2 to 8 bits.
+    pub fn new(query: &Query, bits: u32) -> Self {
+        let rounds = rounds(bits);
+        let bytes = query.bytes();
+        let mut blocks = vec![[0u8; BLOCK]; rounds * bytes.len().div_ceil(rounds * BLOCK)];
+        for (i, byte) in bytes.iter().enumerate() {
+            let (block, within) = (i / (rounds * BLOCK), i % (rounds * BLOCK));
+            blocks[block * rounds + within % rounds][within / rounds] = *byte as u8;
+        }
+        Self { bits, blocks }
+    }
+}
+
+/// In how many rounds codes come out of a block of bytes.
+const fn rounds(bits: u32) -> usize {
+    match bits {
+        2 => 4,
+        4 => 2,
+        _ => 1,
+    }
+}
+
+/// Rows of codes.
+#[derive(Debug, Clone, Copy)]
+pub struct Codes<'a> {
+    /// The bytes of rows one after the other.
+    pub bytes: &'a [u8],
+    /// Bytes of a row.
+    pub stride: usize,
+    /// Which of the rows, if not all.
+    pub rows: Option<&'a [u32]>,
+    /// How many rows.
+    pub count: usize,
+}
+
+impl<'a> Codes<'a> {
+    /// The bytes of a row and all after it.
+    #[inline(always)]
+    fn from_row(&self, i: usize) -> &'a [u8] {
+        let row = self.rows.map_or(i, |rows| rows[i] as usize);
+        self.bytes.get(row * self.stride..).unwrap_or_default()
+    }
+}
+
+/// Sums of the products of codes, unsigned numbers, with the bytes of a query.
+pub fn unsigned(codes: Codes<'_>, query: &Arranged) -> Vec<i32> {
+    macro_rules! run {
+        ($bits:literal) => {
+            dispatch(Unsigned::<$bits> {
+                codes,
+                blocks: &query.blocks,
+            })
+        };
+    }
+    match query.bits {
+        2 => run!(2),
+        3 => run!(3),
+        4 => run!(4),
+        5 => run!(5),
+        6 => run!(6),
+        7 => run!(7),
+        _ => run!(8),
+    }
+}
+
+struct Unsigned<'a, const BITS: usize> {
+    codes: Codes<'a>,
+    blocks: &'a [[u8; BLOCK]],
+}
+
+#[inline(always)]
+fn block<'a>(bytes: &'a [u8], spare: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK] {
+    match bytes.first_chunk::<BLOCK>() {
+        Some(whole) => whole,
+        None => {
+            *spare = [0; BLOCK];
+            spare[..bytes.len()].copy_from_slice(bytes);
+            spare
+        }
+    }
+}
+
+impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
+    type Output = Vec<i32>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Vec<i32> {
+        let mut out = Vec::with_capacity(self.codes.count);
+        // Bytes that a block's codes take.
+        let step = match BITS {
+            2 | 4 | 8 => BLOCK,
+            _ => 8 * BITS,
+        };
+        for i in 0..self.codes.count {
+            // What follows a row is multiplied by the zeros at the end of the query.
+            let mut bytes = self.codes.from_row(i);
+            let mut sum = simd.no_ints();
+            let mut spare = [0; BLOCK];
+            match BITS {
+                2 => {
+                    for query in self.blocks.as_chunks::<4>().0 {
+                        let codes = simd.bytes(block(bytes, &mut spare));
+                        let part = simd.bits::<0>(codes, 3);
+                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[0]));
+                        let part = simd.bits::<2>(codes, 3);
+                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[1]));
+                        let part = simd.bits::<4>(codes, 3);
+                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[2]));
+                        let part = simd.bits::<6>(codes, 3);
+                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[3]));
+                        bytes = bytes.get(step..).unwrap_or_default();
+                    }
+                }
+                4 => {
+                    for query in self.blocks.as_chunks::<2>().0 {
+                        let codes = simd.bytes(block(bytes, &mut spare));
+                        let part = simd.bits::<0>(codes, 15);
+                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[0]));
+                        let part = simd.bits::<4>(codes, 15);
+                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[1]));
+                        bytes = bytes.get(step..).unwrap_or_default();
+                    }
+                }
+                8 => {
+                    for query in self.blocks {
+                        let codes = simd.bytes(block(bytes, &mut spare));
+                        sum = simd.add_products::<false>(sum, codes, simd.bytes(query));
+                        bytes = bytes.get(step..).unwrap_or_default();
+                    }
+                }
+                _ => {
+                    for query in self.blocks {
+                        let codes = simd.codes::<BITS>(block(bytes, &mut spare));
+                        sum = simd.add_products::<true>(sum, codes, simd.bytes(query));
+                        bytes = bytes.get(step..).unwrap_or_default();
+                    }
+                }
+            }
+            out.push(simd.int_total(sum));
+        }
+        out
+    }
+}
+
+/// Sums of the products of signed codes of eight bits with the bytes of a query, and of their squares.
+pub fn signed(codes: Codes<'_>, query: &Arranged, byte_sum: i32) -> (Vec<i32>, Vec<i32>) {
+    dispatch(Signed {
+        codes,
+        blocks: &query.blocks,
+        byte_sum,
+    })
+}
+
+struct Signed<'a> {
+    codes: Codes<'a>,
+    blocks: &'a [[u8; BLOCK]],
+    byte_sum: i32,
+}
+
+impl Kernel for Signed<'_> {
+    type Output = (Vec<i32>, Vec<i32>);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> (Vec<i32>, Vec<i32>) {
+        let mut products = Vec::with_capacity(self.codes.count);
+        let mut squares = Vec::with_capacity(self.codes.count);
+        for i in 0..self.codes.count {
+            let bytes = self.codes.from_row(i);
+            let bytes = bytes.get(..self.codes.stride).unwrap_or(bytes);
+            let (mut with, mut own) = (simd.no_ints(), simd.no_ints());
+            let mut spare = [0; BLOCK];
+            for (bytes, query) in bytes.chunks(BLOCK).zip(self.blocks) {
+                let codes = simd.bytes(block(bytes, &mut spare));
+                with = simd.add_products::<false>(with, simd.flipped(codes), simd.bytes(query));
+                let size = simd.magnitudes(codes);
+                own = simd.add_products::<true>(own, size, size);
+            }
+            // Flipped codes are larger by 128.
+            let shift = 128i32.wrapping_mul(self.byte_sum);
+            products.push(simd.int_total(with).wrapping_sub(shift));
+            squares.push(simd.int_total(own));
+        }
+        (products, squares)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::distance::Metric;
+    use crate::encoding::distance::simd::Level;
+    use crate::encoding::vector::levels::pack;
+
+    fn numbers(count: usize, below: u32, mut seed: u32) -> Vec<u32> {
+        let mut next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) % below
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn query(dimension: usize) -> Query {
+        let values: Vec<f32> = numbers(dimension, 2001, 5)
+            .iter()
+            .map(|v| *v as f32 - 1000.0)
+            .collect();
+        Query::new(Metric::InnerProduct, values).unwrap()
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_products() {
+        for dimension in [1, 7, 63, 64, 65, 127, 128, 300, 784] {
+            let query = query(dimension);
+            for bits in 2..=8 {
+                let all = numbers(5 * dimension, 1 << bits, bits + dimension as u32);
+                let mut bytes = Vec::new();
+                for row in all.chunks(dimension) {
+                    pack(row.iter().copied(), bits, &mut bytes);
+                }
+                let expected: Vec<i32> = all
+                    .chunks(dimension)
+                    .map(|row| {
+                        let pairs = row.iter().zip(query.bytes());
+                        pairs.map(|(c, q)| *c as i32 * i32::from(*q)).sum()
+                    })
+                    .collect();
+                let arranged = Arranged::new(&query, bits);
+                let codes = Codes {
+                    bytes: &bytes,
+                    stride: (dimension * bits as usize).div_ceil(8),
+                    rows: None,
+                    count: 5,
+                };
+                assert_eq!(unsigned(codes, &arranged), expected);
+                let some = Codes {
+                    rows: Some(&[4, 1]),
+                    count: 2,
+                    ..codes
+                };
+                assert_eq!(unsigned(some, &arranged), [expected[4], expected[1]]);
+                for level in Level::available() {
+                    let blocks = &arranged.blocks;
+                    let found = match bits {
+                        2 => level.run(Unsigned::<2> { codes, blocks }),
+                        3 => level.run(Unsigned::<3> { codes, blocks }),
+                        4 => level.run(Unsigned::<4> { codes, blocks }),
+                        5 => level.run(Unsigned::<5> { codes, blocks }),
+                        6 => level.run(Unsigned::<6> { codes, blocks }),
+                        7 => level.run(Unsigned::<7> { codes, blocks }),
+                        _ => level.run(Unsigned::<8> { codes, blocks }),
+                    };
+                    assert_eq!(found, expected, "{level:?} {bits} bits of {dimension}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_codes_do_not_saturate() {
+        let query = Query::new(Metric::InnerProduct, vec![1.0; 1000]).unwrap();
+        let bytes = vec![255u8; 1000];
+        let codes = Codes {
+            bytes: &bytes,
+            stride: 1000,
+            rows: None,
+            count: 1,
+        };
+        let arranged = Arranged::new(&query, 8);
+        for level in Level::available() {
+            let blocks = &arranged.blocks;
+            let found = level.run(Unsigned::<8> { codes, blocks });
+            assert_eq!(found, [255 * 127 * 1000], "{level:?}");
+        }
+    }
+
+    #[test]
+    fn signed_products_and_squares_agree_with_plain_sums() {
+        for dimension in [1, 64, 100] {
+            let query = query(dimension);
+            let codes: Vec<i8> = numbers(3 * dimension, 255, 9)
+                .iter()
+                .map(|v| (*v as i32 - 127) as i8)
+                .collect();
+            let bytes: Vec<u8> = codes.iter().map(|c| *c as u8).collect();
+            let arranged = Arranged::new(&query, 8);
+            let sums = |other: &dyn Fn(usize, i8) -> i32| -> Vec<i32> {
+                let rows = codes.chunks(dimension);
+                rows.map(|row| {
+                    let each = row.iter().enumerate();
+                    each.map(|(i, c)| i32::from(*c) * other(i, *c)).sum()
+                })
+                .collect()
+            };
+            let with = sums(&|i, _| i32::from(query.bytes()[i]));
+            let own = sums(&|_, c| i32::from(c));
+            for level in Level::available() {
+                let found = level.run(Signed {
+                    codes: Codes {
+                        bytes: &bytes,
+                        stride: dimension,
+                        rows: None,
+                        count: 3,
+                    },
+                    blocks: &arranged.blocks,
+                    byte_sum: query.byte_sum(),
+                });
+                assert_eq!(found, (with.clone(), own.clone()), "{level:?}");
+            }
+        }
+    }
+}
