@@ -366,13 +366,14 @@ impl Encoding for Kivi {
             |head: usize, unit: usize| (head * layout.head_bytes() + layout.starts[unit]) as u64;
         let heads = layout.heads_of(&wanted);
         let buffers = heads.map(|h| (0, from(h, units.start)..from(h, units.end)));
-        let exact = Selection::range(layout.exact_of(&rows)).with_elements(wanted);
+        let part = layout.exact_of(&rows);
+        let exact = (!part.is_empty()).then(|| Selection::range(part).with_elements(wanted));
         Reads::Parts {
             buffers: match units.is_empty() {
                 true => Vec::new(),
                 false => buffers.collect(),
             },
-            children: vec![Some(exact)],
+            children: vec![exact],
         }
     }
 }

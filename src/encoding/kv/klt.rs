@@ -225,11 +225,11 @@ impl Encoding for Klt {
         let exact = node
             .parse_metadata()
             .and_then(|m: Metadata| expanded(&m.exact, node.rows))
-            .and_then(|rows| Ok(selection.overlap(&rows, node.rows)?.0));
+            .and_then(|rows| selection.overlap(&rows, node.rows));
         match exact {
-            Ok(exact) => Reads::Parts {
+            Ok((exact, places)) => Reads::Parts {
                 buffers: Vec::new(),
-                children: vec![Some(Selection {
+                children: vec![(!places.is_empty()).then(|| Selection {
                     rows: exact.rows,
                     elements: selection.elements.clone(),
                 })],
