@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// run (as in column `digest`).
     #[arg(long, value_name = "N|DIGEST")]
     prefix: Option<kv::Chosen>,
+    /// The profile of a KV file that was imported with klt(PROFILE,STEP,outside).
+    #[arg(long, value_name = "PROFILE")]
+    profile_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -92,11 +95,10 @@ fn log(args: &Args, quiet: bool) -> Outcome {
 /// A prefix of a file of KV caches.
 fn cache(args: &Args, quiet: bool) -> Outcome {
     let chosen = args.prefix.clone().unwrap_or(kv::Chosen::Place(0));
-    said(
-        args,
-        kv::export(&args.source, &args.target, &chosen)?,
-        quiet,
-    )
+    let profile = args.profile_file.as_deref();
+    let profile = profile.map(kv::KvProfile::open).transpose()?;
+    let written = kv::export(&args.source, &args.target, &chosen, profile.as_ref())?;
+    said(args, written, quiet)
 }
 
 fn said(args: &Args, written: u64, quiet: bool) -> Outcome {

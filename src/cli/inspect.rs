@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::Outcome;
 use super::words::{align, bar, bytes, count, plural, ratio, share};
+use crate::file::proto::Lossiness;
 use crate::file::{Anatomy, ColumnAnatomy, ColumnRole, File, TreeAnatomy};
 use crate::kind::tables::layout::saved;
 use json::Json;
@@ -119,10 +120,17 @@ fn storage<'a>(anatomy: &'a Anatomy, column: &ColumnAnatomy) -> Option<&'a Colum
     }
 }
 
+/// What each parent saves, as the layout noted it; the words of lossy columns are the user's.
+fn savings(column: &ColumnAnatomy) -> Vec<f64> {
+    match column.lossiness {
+        Some(_) => Vec::new(),
+        None => saved(&column.words),
+    }
+}
+
 /// Parents and what each saves, in the words of the user's columns.
 fn knows(anatomy: &Anatomy, column: &ColumnAnatomy) -> String {
-    let saved = saved(&column.words);
-    let mut saved = saved.into_iter();
+    let mut saved = savings(column).into_iter();
     let mut parts = Vec::new();
     for parent in &column.parents {
         let name = anatomy
@@ -197,7 +205,8 @@ fn table(anatomy: &Anatomy, all: bool) -> String {
         };
         let mut encoding = chain(store.unwrap_or(column));
         // The words of other columns are the layout's, not the user's.
-        if column.role == ColumnRole::Visible && !column.words.is_empty() {
+        let own_words = column.role == ColumnRole::Visible || column.lossiness.is_some();
+        if own_words && !column.words.is_empty() {
             encoding = format!("{encoding} ({})", column.words);
         }
         if let Some(loss) = &column.lossiness {
@@ -350,6 +359,28 @@ fn segments(anatomy: &Anatomy) -> String {
     align(&rows, &[1, 2, 3])
 }
 
+/// What was declared to be lost, and what was.
+fn loss(loss: &Lossiness) -> Json {
+    let declared = match loss.kind {
+        1 => "absolute error",
+        2 => "relative error",
+        _ => "quantized",
+    };
+    let bound = match loss.kind {
+        1 | 2 => Json::Float(loss.bound),
+        _ => Json::Null,
+    };
+    Json::object([
+        ("declared", Json::text(declared)),
+        ("bound", bound),
+        // Zero: as many as the entropy coder takes.
+        ("bits", Json::Number(u64::from(loss.bits))),
+        ("metric", Json::text(&loss.metric)),
+        ("measured_max", Json::Float(loss.measured_max)),
+        ("measured_rms", Json::Float(loss.measured_rms)),
+    ])
+}
+
 fn to_json(name: &str, anatomy: &Anatomy) -> Json {
     fn tree(place: &TreeAnatomy) -> Json {
         Json::object([
@@ -369,7 +400,7 @@ fn to_json(name: &str, anatomy: &Anatomy) -> Json {
             .parents
             .iter()
             .filter_map(|p| anatomy.columns.get(*p));
-        let saved = saved(&column.words);
+        let saved = savings(column);
         let segments = column.segments.iter().map(|(offset, length)| {
             Json::object([
                 ("offset", offset.map_or(Json::Null, Json::Number)),
@@ -409,6 +440,7 @@ fn to_json(name: &str, anatomy: &Anatomy) -> Json {
             ("arrow_bytes", Json::Number(column.decoded)),
             ("nulls", Json::Number(column.nulls)),
             ("exact", Json::Bool(column.lossiness.is_none())),
+            ("loss", column.lossiness.as_ref().map_or(Json::Null, loss)),
             ("asked_for", Json::text(&column.words)),
             ("chunks", Json::Number(column.chunks as u64)),
             ("tree", Json::List(column.tree.iter().map(tree).collect())),

@@ -25,6 +25,8 @@ enum Command {
 ///
 /// A profile holds the means and transforms of a model's keys and values, and belongs to that model.
 /// Samples should be of other texts of the kind that will be stored, some thousand tokens at least.
+/// Files hold the parts of the profile that they need; klt(PROFILE,STEP,outside) leaves them out, for
+/// stores of many small files: such a file is only read where the profile is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     pilaster kv fit samples/*.safetensors -o llama.kvp\n  \

@@ -14,7 +14,7 @@ use super::machine::{Pool, ReadAt, drive};
 use super::read::{
     ColumnMeta, ColumnScan, FileMeta, Opener, Scan, ScanMetrics, ScanRequest, ZoneLoader, Zones,
 };
-use crate::encoding::{Node, Registry, Selection};
+use crate::encoding::{ModelStore, Node, Registry, Selection};
 use crate::error::{Error, Result};
 
 /// An open file.
@@ -70,10 +70,15 @@ impl File {
         Self::open_with(path, Opener::new)
     }
 
+    /// Opens a file on disk some of whose models live outside of it.
+    pub fn open_with_models(path: impl AsRef<Path>, models: Arc<dyn ModelStore>) -> Result<Self> {
+        Self::open_with(path, |name, size| Opener::new(name, size).with_models(models))
+    }
+
     /// Opens a file on disk with the given opener.
     pub(crate) fn open_with(
         path: impl AsRef<Path>,
-        opener: fn(String, u64) -> Opener,
+        opener: impl FnOnce(String, u64) -> Opener,
     ) -> Result<Self> {
         let name = path.as_ref().display().to_string();
         let fail = |e| Error::io(format!("cannot open '{name}'"), e);

@@ -136,13 +136,14 @@ impl Segment {
     /// What to read for the wanted ranges of the payload.
     pub fn plan(&self, wanted: &[Range<u64>]) -> SegmentRead {
         let mut pages: Vec<Range<u64>> = Vec::new();
-        if self.inline.is_some() || self.length == 0 {
+        let total: u64 = wanted.iter().map(|r| r.end - r.start).sum();
+        if self.inline.is_some() || total == 0 {
             return SegmentRead { pages };
         }
         let whole = 0..self.pages();
-        let total: u64 = wanted.iter().map(|r| r.end - r.start).sum();
         // Where single values are fetched, one range is one request and need not be more.
-        let one = wanted.len() == 1 && self.page_log2 <= FINE_PAGE_LOG2;
+        let one = wanted.iter().filter(|r| r.start < r.end).count() == 1
+            && self.page_log2 <= FINE_PAGE_LOG2;
         let most = if one { self.length } else { self.length / 2 };
         if (self.length <= READ_WHOLE && !one) || total > most {
             return SegmentRead { pages: vec![whole] };

@@ -7,6 +7,8 @@ pub(super) enum Json {
     Null,
     Bool(bool),
     Number(u64),
+    /// Not infinite, nor NaN.
+    Float(f64),
     Text(String),
     List(Vec<Json>),
     Object(Vec<(&'static str, Json)>),
@@ -40,6 +42,8 @@ impl Display for Json {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Number(value) => write!(f, "{value}"),
+            Self::Float(value) if value.is_finite() => write!(f, "{value:e}"),
+            Self::Float(_) => f.write_str("null"),
             Self::Text(text) => quoted(f, text),
             Self::List(items) => {
                 f.write_char('[')?;

@@ -56,6 +56,8 @@ pub struct Classes {
     /// Table `i` is class `i`'s; symbols are `q + limit`, then the escape. The last is the flat one.
     pub tables: Tables,
     intervals: Vec<Vec<Interval>>,
+    /// Bits of each symbol.
+    bits: Vec<Vec<f32>>,
     flat: Vec<Interval>,
     limits: Vec<i32>,
 }
@@ -84,8 +86,10 @@ impl Classes {
             intervals.push(push(&counts(ratio, limit as usize)));
         }
         let flat = push(&[1; HALF as usize]);
+        let bits = |of: &Vec<Interval>| of.iter().map(|i| i.bits() as f32).collect();
         Self {
             tables,
+            bits: intervals.iter().map(bits).collect(),
             intervals,
             flat,
             limits,
@@ -108,13 +112,14 @@ impl Classes {
     }
 
     /// Bits of an integer in a class.
+    #[inline]
     pub fn bits(&self, class: usize, level: i16) -> f64 {
         let (limit, level) = (self.limits[class], i32::from(level));
-        let intervals = &self.intervals[class];
-        match level.abs() <= limit {
-            true => intervals[(level + limit) as usize].bits(),
-            false => intervals[(2 * limit + 1) as usize].bits() + 12.0,
-        }
+        let bits = &self.bits[class];
+        f64::from(match level.abs() <= limit {
+            true => bits[(level + limit) as usize],
+            false => bits[(2 * limit + 1) as usize] + 12.0,
+        })
     }
 
     /// The integer of a symbol; `more` gives further symbols of a table.

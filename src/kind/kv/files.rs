@@ -118,9 +118,12 @@ impl std::str::FromStr for Chosen {
 }
 
 /// Writes a prefix of a file as a cache file: an archive if the name ends in `.npz`, else
-/// `.safetensors`. Gives its bytes.
-pub fn export(src: &Path, dst: &Path, chosen: &Chosen) -> Result<u64> {
-    let file = KvFile::open(src)?;
+/// `.safetensors`. A file that keeps its profile outside needs it. Gives the bytes written.
+pub fn export(src: &Path, dst: &Path, chosen: &Chosen, profile: Option<&KvProfile>) -> Result<u64> {
+    let file = match profile {
+        Some(profile) => KvFile::open_with_profile(src, profile)?,
+        None => KvFile::open(src)?,
+    };
     let count = file.sequences().len();
     let rows = match chosen {
         Chosen::Place(place) => {

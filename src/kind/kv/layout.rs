@@ -38,6 +38,8 @@ enum Storage {
         profile: Arc<KvProfile>,
         step: f64,
         words: String,
+        /// The file names the profile's parts and does not hold them.
+        outside: bool,
     },
 }
 
@@ -214,7 +216,11 @@ fn storage(
     if part.name != "klt" {
         return Ok(Storage::Asked);
     }
-    let (name, step) = match part.arguments.as_slice() {
+    let (arguments, outside) = match part.arguments.as_slice() {
+        [arguments @ .., last] if last == "outside" => (arguments, true),
+        all => (all, false),
+    };
+    let (name, step) = match arguments {
         [name] => (name, None),
         [name, step] => {
             let sound = step.parse::<f64>().ok().filter(|s| *s > 0.0 && *s < 100.0);
@@ -227,7 +233,8 @@ fn storage(
         }
         _ => {
             return Err(Error::invalid(
-                "klt takes a profile, as in klt(model.kvp) or klt(model.kvp,0.3)",
+                "klt takes a profile, as in klt(model.kvp), klt(model.kvp,0.3) or \
+                 klt(model.kvp,0.3,outside)",
             ));
         }
     };
@@ -245,7 +252,11 @@ fn storage(
     Ok(Storage::Transform {
         profile,
         step,
-        words: format!("klt({name},{step})"),
+        words: match outside {
+            true => format!("klt({name},{step},outside)"),
+            false => format!("klt({name},{step})"),
+        },
+        outside,
     })
 }
 
@@ -318,7 +329,9 @@ impl Layout for KvLayout {
             match self.at(layer, side) {
                 Storage::Exact => column.encoding = Some(EXACT),
                 Storage::Asked => {}
-                Storage::Transform { profile, .. } => {
+                Storage::Transform {
+                    profile, outside, ..
+                } => {
                     let Some(own) = layer_codes[i % 2].take() else {
                         return Err(Error::invalid("a layer without its codes"));
                     };
@@ -334,7 +347,11 @@ impl Layout for KvLayout {
                         models: models(vec![classes]),
                         encoding: Some(coefficients::ID),
                     });
-                    column.models = models(vec![slice.to_model(), own.quality.to_model()]);
+                    let model = match outside {
+                        true => slice.to_model().outside(),
+                        false => slice.to_model(),
+                    };
+                    column.models = models(vec![model, own.quality.to_model()]);
                     column.encoding = Some(klt::ID);
                 }
             }

@@ -7,6 +7,7 @@
 //!                the standard deviation), slices (6: k0, v0, k1, ...; see formats/klt.md)
 //! ```
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use arrow::buffer::Buffer;
 use super::cache::{Cache, Shape, Side};
 use crate::encoding::kv::rotation::{Pairing, Rotation};
 use crate::encoding::kv::slice::Slice;
+use crate::encoding::{ModelDigest, ModelStore};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"PILKVP1\n";
@@ -165,6 +167,15 @@ impl KvProfile {
         &self.slices[2 * layer + usize::from(side == Side::V)]
     }
 
+    /// The profile as the models that files name which keep it outside of them.
+    pub fn models(&self) -> Arc<dyn ModelStore> {
+        let models = self.slices.iter().map(|slice| {
+            let model = slice.to_model();
+            (model.digest(), model.bytes().clone())
+        });
+        Arc::new(Outside(models.collect()))
+    }
+
     /// Fails unless the profile is for caches of this model and shape.
     pub fn fits(&self, model: &str, shape: &Shape) -> Result<()> {
         if self.model != model {
@@ -190,6 +201,9 @@ impl KvProfile {
     pub fn check_rotation(&self, cache: &Cache) -> Result<()> {
         let own = self.rotation();
         let spread = Spread::of(cache)?;
+        if spread.positions.len() < Spread::LEAST {
+            return Ok(());
+        }
         let told = spread.under(&own);
         let others = alternatives(&own, self.head_dim).into_iter();
         let narrow = others.map(|(name, other)| (spread.under(&other), name));
@@ -201,6 +215,16 @@ impl KvProfile {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// Parts of a profile by their digests.
+#[derive(Debug)]
+struct Outside(HashMap<ModelDigest, Buffer>);
+
+impl ModelStore for Outside {
+    fn model(&self, digest: &ModelDigest) -> Option<Buffer> {
+        self.0.get(digest).cloned()
     }
 }
 
@@ -249,6 +273,8 @@ pub(crate) struct Spread {
 impl Spread {
     /// Rows that are looked at.
     const ROWS: usize = 512;
+    /// Rows without which nothing can be told.
+    const LEAST: usize = 64;
 
     pub fn of(cache: &Cache) -> Result<Self> {
         let shape = cache.shape();

@@ -11,6 +11,7 @@ use arrow::datatypes::UInt32Type;
 
 use super::cache::{Cache, Shape, Side};
 use super::digest::{CHUNK_TOKENS, Digest, PrefixKey};
+use super::profile::KvProfile;
 use super::table::{self, DIGEST, Header, PARENT, POSITION, TOKEN};
 use crate::error::{Error, Result};
 use crate::file::{ColumnScan, File, ScanRequest, drive};
@@ -54,6 +55,11 @@ impl KvFile {
     /// Opens a file on disk.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(File::open(path)?)
+    }
+
+    /// Opens a file on disk that keeps its profile outside: `klt(PROFILE,STEP,outside)`.
+    pub fn open_with_profile(path: impl AsRef<Path>, profile: &KvProfile) -> Result<Self> {
+        Self::new(File::open_with_models(path, profile.models())?)
     }
 
     /// Opens a file in memory.

@@ -31,17 +31,17 @@ fn cache_files_go_in_and_come_out_the_same() {
     assert_eq!((done.prefixes, done.tokens), (2, 340));
     for (i, source) in sources.iter().enumerate() {
         let out = folder.path().join("out.safetensors");
-        export(&stored, &out, &Chosen::Place(i)).unwrap();
+        export(&stored, &out, &Chosen::Place(i), None).unwrap();
         assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(source).unwrap());
         assert_eq!(read_safetensors(&out).unwrap().cache, caches[i]);
     }
     let nowhere = folder.path().join("x.safetensors");
-    assert!(export(&stored, &nowhere, &Chosen::Place(2)).is_err());
-    assert!(export(&stored, &nowhere, &"0123456789".parse().unwrap()).is_err());
+    assert!(export(&stored, &nowhere, &Chosen::Place(2), None).is_err());
+    assert!(export(&stored, &nowhere, &"0123456789".parse().unwrap(), None).is_err());
     assert!("first".parse::<Chosen>().is_err());
     // The first run of the first cache, by its name.
     let digest = PrefixKey::new("tiny", b"salt").chain(caches[0].tokens())[0].to_string();
-    export(&stored, &nowhere, &digest[..12].parse().unwrap()).unwrap();
+    export(&stored, &nowhere, &digest[..12].parse().unwrap(), None).unwrap();
     let part = read_safetensors(&nowhere).unwrap().cache;
     assert_eq!(part.tokens(), &caches[0].tokens()[..256]);
     assert_eq!(
@@ -67,7 +67,7 @@ fn numpy_archives_of_every_type_go_in_and_come_out_bit_for_bit() {
         let sources = std::slice::from_ref(&source);
         import(sources, &stored, KvOptions::default(), b"").unwrap();
         let out = folder.path().join("out.npz");
-        export(&stored, &out, &Chosen::Place(0)).unwrap();
+        export(&stored, &out, &Chosen::Place(0), None).unwrap();
         assert_eq!(
             std::fs::read(&out).unwrap(),
             std::fs::read(&source).unwrap()
@@ -189,7 +189,7 @@ fn real_lossy_caches_are_written_for_their_evaluation() {
         let folder = path.parent().unwrap().file_name().unwrap();
         let to = out.join(folder);
         std::fs::create_dir_all(&to).unwrap();
-        export(&stored, &to.join(name), &Chosen::Place(0)).unwrap();
+        export(&stored, &to.join(name), &Chosen::Place(0), None).unwrap();
         let width = done.shape.dtype.width() as u64;
         let anatomy = pilaster::file::File::open(&stored)
             .unwrap()

@@ -189,6 +189,34 @@ fn profiles_come_back_and_damage_is_noticed() {
 }
 
 #[test]
+fn a_profile_may_stay_outside_of_the_file() {
+    let samples = [turned(900, 1, Dtype::F16, Pairing::Half)];
+    let (profile, other) = (profile(&samples, 0.25), profile(&samples, 0.5));
+    let cache = turned(200, 2, Dtype::F16, Pairing::Half);
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, words: &str| {
+        let path = folder.path().join(name);
+        let mut writer = KvWriter::create(&path, by(&profile, words)).unwrap();
+        writer.add(&cache, b"").unwrap();
+        let bytes = writer.finish().unwrap().bytes;
+        (path, bytes)
+    };
+    let (inside, whole) = write("inside.pil", "klt(p,0.25)");
+    let (outside, small) = write("outside.pil", "klt(p,0.25,outside)");
+    assert!(small + 8000 < whole, "{small} {whole}");
+    let all = KvFile::open(&inside).unwrap().cache(0..200).unwrap();
+    let found = KvFile::open_with_profile(&outside, &profile).unwrap();
+    assert_eq!(found.cache(0..200).unwrap(), all);
+    for missing in [
+        KvFile::open(&outside).unwrap(),
+        KvFile::open_with_profile(&outside, &other).unwrap(),
+    ] {
+        let error = missing.cache(0..200).unwrap_err().to_string();
+        assert!(error.contains("lives outside the file"), "{error}");
+    }
+}
+
+#[test]
 fn a_profile_of_something_else_is_refused() {
     let cache = turned(800, 1, Dtype::F16, Pairing::Half);
     let profile = profile(std::slice::from_ref(&cache), 0.25);
@@ -238,17 +266,19 @@ fn a_head_of_some_tokens_reads_little() {
     };
     let samples = [super::cache(shape, 300, 6)];
     let profile = Arc::new(fit(&samples, &options).unwrap());
-    let file = file(std::slice::from_ref(&cache), by(&profile, "klt(p)"), b"");
-    let read = |rows, layers, heads| file.layers(rows, layers, heads, |_, _, _| Ok(())).unwrap();
-    // The first read also fetches the profile.
-    read(0..2048, 0..2, 0..2);
-    let all = read(0..2048, 0..2, 0..2) as f64;
-    for rows in [640..672, 992..1024, 0..32, 2016..2048] {
-        let bytes = read(rows.clone(), 1..2, 1..2) as f64;
-        let share = all / 2.0 / 2.0 / 64.0;
-        assert!(
-            bytes <= share * 1.15 + 4096.0,
-            "{rows:?}: {bytes} bytes of {all}, share {share}"
-        );
+    for words in ["klt(p)", "kivi4", "exact"] {
+        let file = file(std::slice::from_ref(&cache), by(&profile, words), b"");
+        let read = |rows, layers, heads| file.layers(rows, layers, heads, |_, _, _| Ok(()));
+        // The first read also fetches the profile.
+        read(0..2048, 0..2, 0..2).unwrap();
+        let all = read(0..2048, 0..2, 0..2).unwrap() as f64;
+        for rows in [640..672, 992..1024, 0..32, 2016..2048] {
+            let bytes = read(rows.clone(), 1..2, 1..2).unwrap() as f64;
+            let share = all / 2.0 / 2.0 / 64.0;
+            assert!(
+                bytes <= share * 1.15 + 4096.0,
+                "{words} {rows:?}: {bytes} bytes of {all}, share {share}"
+            );
+        }
     }
 }

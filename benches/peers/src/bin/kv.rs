@@ -20,8 +20,9 @@ use pilaster::kind::kv::{
     Cache, FitOptions, KvFile, KvOptions, KvProfile, KvWriter, Side, fit, read_safetensors,
 };
 use pilaster_peers::Result;
+use pilaster_peers::clock::Clock;
 use pilaster_peers::decoder::{Decoder, Queries};
-use pilaster_peers::report::{header, number, row};
+use pilaster_peers::report::{header, median, number, row};
 
 const USAGE: &str = "usage: kv DIR [--samples DIR] [--only SET,SET]";
 /// Steps of the transform codes between which the one of equal error is interpolated.
@@ -169,6 +170,28 @@ fn partial(file: &KvFile, cache: &Cache, heads: usize) -> Result<(u64, f64)> {
     Ok((part, all / groups * 32.0 / tokens as f64))
 }
 
+/// MB of the tensors a processor second, written to memory and read back, medians of five.
+fn speed(
+    cache: &Cache,
+    spec: &str,
+    profile: Option<&Arc<KvProfile>>,
+    model: &str,
+) -> Result<(f64, f64)> {
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
+    let size = 2.0 * cache.tensor(Side::K).len() as f64 / 1e6;
+    for _ in 0..5 {
+        let clock = Clock::start();
+        let file = stored(cache, spec, profile, model)?;
+        writes.push(size / clock.stop().process);
+        let clock = Clock::start();
+        let shape = cache.shape();
+        let rows = 0..cache.tokens().len() as u64;
+        file.layers(rows, 0..shape.layers, 0..shape.heads, |_, _, _| Ok(()))?;
+        reads.push(size / clock.stop().process);
+    }
+    Ok((median(&writes), median(&reads)))
+}
+
 fn set(folder: &Path, samples: Option<&Path>) -> Result<()> {
     let name = folder
         .file_name()
@@ -278,7 +301,9 @@ fn set(folder: &Path, samples: Option<&Path>) -> Result<()> {
                     "",
                     "bytes read",
                     "share of all bytes",
-                    "share x 1.15 + 4,096"
+                    "share x 1.15 + 4,096",
+                    "write, MB/s",
+                    "read, MB/s",
                 ])
             );
             let together = profile.heads_together();
@@ -287,7 +312,14 @@ fn set(folder: &Path, samples: Option<&Path>) -> Result<()> {
                 let file = stored(&text.cache, spec, by, name)?;
                 let (bytes, share) = partial(&file, &text.cache, heads)?;
                 let most = share * 1.15 + 4096.0;
-                let cells = [number(bytes), number(share as u64), number(most as u64)];
+                let (write, read) = speed(&text.cache, spec, by, name)?;
+                let cells = [
+                    number(bytes),
+                    number(share as u64),
+                    number(most as u64),
+                    format!("{write:.0}"),
+                    format!("{read:.0}"),
+                ];
                 println!("{}", row(std::iter::once(spec.to_owned()).chain(cells)));
             }
         }
