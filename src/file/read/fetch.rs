@@ -209,7 +209,7 @@ impl Fetcher {
             rows,
             selection: part,
         };
-        let data_type = meta.field.data_type();
+        let (data_type, store) = (meta.field.data_type(), self.meta.model_store());
         let array = meta
             .decode(chunk, part, data_type, &self.pool, &parents, store)
             .map_err(|e| self.meta.locate(e, Some(column)))?;

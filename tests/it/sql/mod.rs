@@ -5,6 +5,7 @@ mod differential;
 mod evolution;
 mod explain;
 mod generate;
+mod logs;
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;
