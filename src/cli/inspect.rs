@@ -10,6 +10,7 @@ use super::Outcome;
 use super::words::{align, bar, bytes, count, plural, ratio, share};
 use crate::file::proto::Lossiness;
 use crate::file::{Anatomy, ColumnAnatomy, ColumnRole, File, TreeAnatomy};
+use crate::kind::logs::templates;
 use crate::kind::tables::layout::saved;
 use json::Json;
 
@@ -37,6 +38,9 @@ pub(super) struct Args {
     /// All segments with their places in the file.
     #[arg(long, group = "view")]
     segments: bool,
+    /// The templates of a log, with the lines that each has.
+    #[arg(long, group = "view")]
+    templates: bool,
     /// Everything, as JSON.
     #[arg(long)]
     json: bool,
@@ -52,7 +56,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     } else {
         let mut text = head(file.meta().name(), &anatomy);
         text.push('\n');
-        if args.tree {
+        if args.templates {
+            text.push_str(&log_templates(&file)?);
+        } else if args.tree {
             text.push_str(&trees(&anatomy));
         } else if args.segments {
             text.push_str(&segments(&anatomy));
@@ -294,6 +300,24 @@ fn whither(anatomy: &Anatomy) -> String {
         let _ = writeln!(out, "values by encoding: {}", encodings.join(", "));
     }
     out
+}
+
+/// Templates of a log: lines, bytes and text of each.
+fn log_templates(file: &File) -> Outcome<String> {
+    let found = templates(file)?;
+    let all: u64 = found.iter().map(|t| t.lines).sum();
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|t| {
+            vec![
+                plural(t.lines, "line", "lines"),
+                share(t.lines, all),
+                bytes(t.bytes),
+                t.text.clone(),
+            ]
+        })
+        .collect();
+    Ok(align(&rows, &[0, 1, 2]))
 }
 
 /// The trees of all columns.

@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t = Distance::L2)]
     metric: Distance,
     /// A condition on the rows, in SQL.
-    #[arg(short, long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
     /// How results are shown.
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -89,8 +89,8 @@ encodings! {
     }
     /// Lines of logs: common text and typed columns.
     log [
-        chunk, classes, keys, merge, mixed, pass, read, scan, search, skeletons, stamp, stored, streams,
-        table, values, write,
+        chunk, classes, header, json, keys, merge, mixed, pass, read, scan, search, skeletons, stamp,
+        stored, streams, table, template, values, write,
     ] {
         lines::Lines,
         view::LogView,

@@ -50,7 +50,8 @@ pub struct ColumnSpec {
 /// A column's share of one section.
 #[derive(Debug, Clone)]
 pub struct ColumnData {
-    /// The logical values, as many as the section has rows.
+    /// The logical values, as many as the section has rows. Nulls of type null in their place leave
+    /// it to readers to derive them from the parents; then no zone map tells of them.
     pub array: ArrayRef,
     /// Models that the chunks of this section will use, pushed to the column's list before its
     /// first chunk is encoded.

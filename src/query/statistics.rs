@@ -54,7 +54,12 @@ pub(crate) async fn of_file(
         decoded = decoded.saturating_add(bytes);
         known.byte_size = Precision::Inexact(bytes as usize);
         known.null_count = Precision::Exact(column.null_count as usize);
-        if let Some(Some(map)) = maps.next() {
+        let map = maps.next();
+        // Of values that only readers derive nobody counted the nulls.
+        if matches!(map, Some(None)) && column.field.is_nullable() {
+            known.null_count = Precision::Absent;
+        }
+        if let Some(Some(map)) = map {
             let rows_of = |zone: usize| {
                 let start = zone as u64 * meta.zone_rows();
                 meta.zone_rows().min(meta.rows().saturating_sub(start))

@@ -197,28 +197,79 @@ fn several_files_are_one_log_and_compressed_ones_are_unpacked() {
 }
 
 #[test]
-fn gzip_of_several_members_is_unpacked_and_xz_is_refused() {
+fn gzip_and_xz_of_several_members_are_unpacked_and_cut_ones_refused() {
     let text = lines(300);
     let gzip = |text: &[u8]| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     };
-    let packed = [gzip(&text), gzip(b"more\n")].concat();
-    let file = stored(&[&packed], Profile::Balanced);
-    assert!(back(&file) == [&text[..], b"more\n"].concat());
+    let xz = |text: &[u8]| {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 3);
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("a.log"), folder.path().join("a.pil"));
-    for (bytes, word) in [
-        (&packed[..packed.len() / 2], "a.log"),
-        (b"\xfd7zXZ\0\0\x04", "xz -dc"),
+    for packed in [
+        [gzip(&text), gzip(b"more\n")].concat(),
+        [xz(&text), xz(b"more\n")].concat(),
     ] {
-        std::fs::write(&from, bytes).unwrap();
+        let file = stored(&[&packed], Profile::Balanced);
+        assert!(back(&file) == [&text[..], b"more\n"].concat());
+        std::fs::write(&from, &packed[..packed.len() / 2]).unwrap();
         let sources = std::slice::from_ref(&from);
         let error = import(sources, &to, &ImportOptions::default(), &mut |_| ()).unwrap_err();
-        assert!(error.to_string().contains(word), "{error}");
+        assert!(error.to_string().contains("a.log"), "{error}");
         assert!(!to.exists());
     }
+}
+
+#[test]
+fn lines_of_many_megabytes_come_back() {
+    let text = [vec![b'a'; 50 << 20], b"\n".to_vec(), b"1,{\"k\":2},{".repeat(200_000)].concat();
+    assert!(back(&stored(&[&text], Profile::Fast)) == text);
+}
+
+#[test]
+fn sources_of_one_file_are_searched_as_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a.log"), "one x\ntwo\nthree x").unwrap();
+    std::fs::write(path("b.log"), "").unwrap();
+    std::fs::write(path("c.log"), "four\nfive x\n").unwrap();
+    let sources = ["a.log", "b.log", "c.log"].map(path);
+    import(&sources, &path("x.pil"), &ImportOptions::default(), &mut |_| ()).unwrap();
+    let search = |files: &[&str], options: GrepOptions| {
+        let mut out = Vec::new();
+        let mut failed = Vec::new();
+        let files: Vec<_> = files.iter().map(|f| path(f)).collect();
+        let tell = &mut |e: pilaster::Error| failed.push(e.to_string());
+        let found = grep("x", &files, &options, &mut out, tell).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        (found, out.replace(&format!("{}/", folder.path().display()), ""), failed)
+    };
+    let numbered = GrepOptions {
+        line_number: true,
+        ..GrepOptions::default()
+    };
+    let (found, out, _) = search(&["x.pil"], numbered.clone());
+    assert!(found);
+    assert_eq!(out, "a.log:1:one x\na.log:3:three x\nc.log:2:five x\n");
+    let first = GrepOptions {
+        max_count: Some(1),
+        after: 1,
+        ..numbered
+    };
+    let (_, out, _) = search(&["x.pil"], first);
+    assert_eq!(out, "a.log:1:one x\na.log-2-two\n--\nc.log:2:five x\n");
+    let count = GrepOptions {
+        count: true,
+        ..GrepOptions::default()
+    };
+    let (_, out, failed) = search(&["none.pil", "x.pil"], count);
+    assert_eq!(out, "x.pil:a.log:2\nx.pil:c.log:1\n");
+    assert!(failed.len() == 1 && failed[0].contains("none.pil"), "{failed:?}");
 }
 
 #[test]

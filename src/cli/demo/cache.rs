@@ -7,7 +7,9 @@ use half::bf16;
 use super::super::words::{bytes, plural};
 use super::data::Dice;
 use super::{Failure, Outcome, Stage};
-use crate::kind::kv::{Cache, Dtype, KvFile, KvOptions, Shape, export, import, write_safetensors};
+use crate::kind::kv::{
+    Cache, Chosen, Dtype, KvFile, KvOptions, Shape, export, import, write_safetensors,
+};
 
 const SHAPE: Shape = Shape {
     layers: 4,
@@ -89,7 +91,12 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
         sizes.push((name, stage.size(target)?));
     }
     stage.sizes("Sizes of the cache", &sizes)?;
-    export(&stage.at("prompt.pil"), &stage.at("again.safetensors"), 0)?;
+    let first = Chosen::Place(0);
+    export(
+        &stage.at("prompt.pil"),
+        &stage.at("again.safetensors"),
+        &first,
+    )?;
     stage.same("prompt.safetensors", "again.safetensors")?;
 
     let file = KvFile::open(stage.at("prompt.pil"))?;

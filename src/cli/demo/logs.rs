@@ -120,7 +120,14 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
     let started = Instant::now();
     let mut found = Vec::new();
     let files = [stage.at("service.pil")];
-    grep("timed out", &files, &GrepOptions::default(), &mut found)?;
+    let mut failed = None;
+    let options = GrepOptions::default();
+    grep("timed out", &files, &options, &mut found, &mut |e| {
+        failed = Some(e)
+    })?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     stage.say(&format!(
         "pilaster grep 'timed out' service.pil finds {} in {:.0} ms\n",
         plural(count_lines(&found), "line", "lines"),

@@ -67,7 +67,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
             specs: vec![("v".to_owned(), code.to_owned())],
             ..ImportOptions::default()
         };
-        import(&stage.at("products.fvecs"), &stage.at(target), &options)?;
+        import(&[stage.at("products.fvecs")], &stage.at(target), &options)?;
         stage.imported("products.fvecs", target, started);
         sizes.push((code, stage.size(target)?));
     }

@@ -109,33 +109,32 @@ fn load<S: Simd, const FORM: u8>(simd: S, bytes: &[u8]) -> S::Floats {
     const UPPER: u8 = Form::UpperHalf as u8;
     match FORM {
         SINGLE => simd.floats(&first(bytes)),
-        HALF => simd.halves(&first(bytes)),
+        HALF => {
+            let bytes: [u8; 2 * LANES] = first(bytes);
+            let bits =
+                std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]));
+            simd.halves(&bits)
+        }
         BRAIN => {
-            let words: [u8; 2 * LANES] = first(bytes);
+            let bytes: [u8; 2 * LANES] = first(bytes);
             let mut wide = [0u8; 4 * LANES];
-            for (to, from) in wide
-                .as_chunks_mut::<4>()
-                .0
-                .iter_mut()
-                .zip(words.as_chunks::<2>().0)
-            {
-                *to = [0, 0, from[0], from[1]];
+            for i in 0..LANES {
+                wide[4 * i + 2] = bytes[2 * i];
+                wide[4 * i + 3] = bytes[2 * i + 1];
             }
             simd.floats(&wide)
         }
+        UPPER => {
+            let codes: [u8; LANES] = first(bytes);
+            simd.halves(&std::array::from_fn(|i| u16::from(codes[i]) << 8))
+        }
         _ => {
             let codes: [u8; LANES] = first(bytes);
-            let mut wide = [0u8; 2 * LANES];
-            for (to, code) in wide.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
-                let code = u16::from(code);
-                // E4M3 as a half float is 2^-8 of what it should be, subnormal numbers included.
-                let half = match FORM {
-                    UPPER => code << 8,
-                    _ => (code & 0x80) << 8 | (code & 0x7f) << 7,
-                };
-                *to = half.to_le_bytes();
-            }
-            simd.halves(&wide)
+            // As a half float, it is 2^-8 of what it should be, subnormal numbers included.
+            simd.halves(&std::array::from_fn(|i| {
+                let code = u16::from(codes[i]);
+                (code & 0x80) << 8 | (code & 0x7f) << 7
+            }))
         }
     }
 }

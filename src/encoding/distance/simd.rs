@@ -25,8 +25,8 @@ pub trait Simd: Copy {
     fn no_floats(self) -> Self::Floats;
     /// Floats as they lie in memory.
     fn floats(self, bytes: &[u8; 64]) -> Self::Floats;
-    /// Half floats as they lie in memory.
-    fn halves(self, bytes: &[u8; 32]) -> Self::Floats;
+    /// Half floats by their bits.
+    fn halves(self, bits: &[u16; LANES]) -> Self::Floats;
     /// `sum + a * b`.
     fn add_product(self, sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a - b`.
@@ -149,9 +149,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 32]) -> [f32; LANES] {
-        let (words, _) = bytes.as_chunks::<2>();
-        std::array::from_fn(|i| half::f16::from_le_bytes(words[i]).to_f32())
+    fn halves(self, bits: &[u16; LANES]) -> [f32; LANES] {
+        bits.map(|b| half::f16::from_bits(b).to_f32())
     }
 
     #[inline(always)]

@@ -85,8 +85,8 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 32]) -> Self::Floats {
-        let start = bytes.as_ptr().cast::<__m128i>();
+    fn halves(self, bits: &[u16; LANES]) -> Self::Floats {
+        let start = bits.as_ptr().cast::<__m128i>();
         // SAFETY: see above; twice 16 bytes.
         unsafe {
             [
@@ -280,9 +280,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 32]) -> __m512 {
+    fn halves(self, bits: &[u16; LANES]) -> __m512 {
         // SAFETY: see above; 32 bytes.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bytes.as_ptr().cast())) }
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
     }
 
     #[inline(always)]

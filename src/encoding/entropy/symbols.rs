@@ -183,21 +183,19 @@ impl BitCoder for Meter {
 #[derive(Debug)]
 struct Curves {
     /// Logit in 1/256 of each probability in 1/4096.
-    logits: Vec<i16>,
+    logits: [i16; 4096],
     /// Probability in 1/65536 of each logit in 1/256 from -2048 on.
-    squash: Vec<u16>,
+    squash: [u16; 4096],
 }
 
 impl Curves {
     fn new() -> Self {
-        let squash: Vec<u16> = (0..4096)
-            .map(|x: i32| {
-                let (i, rest) = ((x >> 7) as usize, x & 127);
-                let (a, b) = (SIGMOID[i], SIGMOID[i + 1]);
-                ((a * (128 - rest) + b * rest + 64) >> 7) as u16
-            })
-            .collect();
-        let mut logits = vec![2047i16; 4096];
+        let squash: [u16; 4096] = std::array::from_fn(|x| {
+            let (i, rest) = (x >> 7, (x & 127) as i32);
+            let (a, b) = (SIGMOID[i], SIGMOID[i + 1]);
+            ((a * (128 - rest) + b * rest + 64) >> 7) as u16
+        });
+        let mut logits = [2047i16; 4096];
         let mut from = 0usize;
         for (x, &p) in squash.iter().enumerate() {
             let to = usize::from(p >> 4);
@@ -307,14 +305,15 @@ impl Symbols {
     ) -> bool {
         let mut inputs = [0i32; INPUTS];
         inputs[MAX_CONTEXTS] = 256;
-        let mut sum = 256 * i64::from(weights[MAX_CONTEXTS]);
-        for i in 0..self.contexts {
-            let slot = self.slots[at[i]];
-            if slot & 0x3ff != 0 {
-                inputs[i] = i32::from(self.curves.logits[(slot >> 20) as usize]);
-                sum += i64::from(inputs[i]) * i64::from(weights[i]);
-            }
+        let at = &at[..self.contexts];
+        for (input, &at) in inputs.iter_mut().zip(at) {
+            let slot = self.slots[at];
+            let logit = i32::from(self.curves.logits[(slot >> 20) as usize]);
+            // A slot that saw nothing says nothing.
+            *input = if slot & 0x3ff != 0 { logit } else { 0 };
         }
+        let terms = inputs.iter().zip(weights.iter());
+        let sum: i64 = terms.map(|(&x, &w)| i64::from(x) * i64::from(w)).sum();
         let logit = (sum >> 16).clamp(-2047, 2047) as i32;
         let one = u32::from(self.curves.squash[(logit + 2048) as usize]);
         let bit = coder.bit(one, bit);
@@ -323,7 +322,7 @@ impl Symbols {
             let step = (x * (error >> 2) + (1 << (LEARNING_SHIFT - 1))) >> LEARNING_SHIFT;
             *weight = (*weight + step).clamp(-16 * ONE, 16 * ONE);
         }
-        for &at in &at[..self.contexts] {
+        for &at in at {
             let slot = self.slots[at];
             let (p, seen) = (slot >> 10, slot & 0x3ff);
             let target = if bit { (1 << 22) - 1 } else { 0 };

@@ -49,7 +49,7 @@ pub struct Header {
 fn level(profile: Profile) -> i32 {
     match profile {
         Profile::Fast => 1,
-        Profile::Balanced => 9,
+        Profile::Balanced => 7,
         Profile::Archive => 19,
     }
 }

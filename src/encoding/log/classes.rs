@@ -125,12 +125,15 @@ pub fn hash(text: &[u8]) -> u64 {
         hash = mix(hash, u64::from_le_bytes(*head));
         rest = tail;
     }
-    if !rest.is_empty() {
-        let mut last = 0u64;
-        for (i, &byte) in rest.iter().enumerate() {
-            last |= u64::from(byte) << (8 * i);
-        }
-        hash = mix(hash, last);
+    // What is left as one little-endian number, read in two overlapping halves.
+    let n = rest.len();
+    if let (Some(head), Some(tail)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        hash = mix(hash, u64::from(head) | u64::from(tail) << (8 * (n - 4)));
+    } else if let (Some(&first), Some(&last)) = (rest.first(), rest.last()) {
+        let middle = u64::from(rest[n / 2]) << (8 * (n / 2));
+        let last = u64::from(last) << (8 * (n - 1));
+        hash = mix(hash, u64::from(first) | middle | last);
     }
     mix(hash, 77)
 }
@@ -138,6 +141,20 @@ pub fn hash(text: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_take_what_is_left_as_a_little_endian_number() {
+        let text = b"0123456789abcdefghijkl";
+        for n in 0..text.len() {
+            let text = &text[..n];
+            let mut expected = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            for part in text.chunks(8) {
+                let number = part.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b));
+                expected = mix(expected, number);
+            }
+            assert_eq!(hash(text), mix(expected, 77), "{n}");
+        }
+    }
 
     #[test]
     fn times_are_taken_only_if_they_are_in_range() {

@@ -41,7 +41,7 @@ pub struct Slot {
 /// Most units in one run of the sample.
 const RUN: usize = 64;
 /// Texts up to this size are counted whole, larger ones about half of it.
-const SAMPLE: usize = 8 << 20;
+const SAMPLE: usize = 2 << 20;
 /// Fewest and most occurrences that make a word literal, and sampled units for each of them: one
 /// in 1,500; the exact value hardly matters.
 const LEAST: usize = 3;
@@ -173,22 +173,25 @@ impl<'a> Scanner<'a> {
                 continue;
             }
             if kind == DIGIT
+                && text.get(at + 2) == Some(&b':')
                 && let Some((len, digits, comma)) = time(&text[at..end])
             {
                 self.slot(at, at + len, time_kind(digits, comma));
                 at += len;
                 continue;
             }
-            let mut stop = at + 1;
-            let mut has_digit = kind == DIGIT;
-            while stop < end {
-                match class(text[stop]) {
-                    HARD => break,
-                    DIGIT => has_digit = true,
-                    _ => {}
+            let mut classes = 1u8 << kind;
+            let mut len = 1;
+            for &byte in &text[at + 1..end] {
+                let kind = class(byte);
+                if kind == HARD {
+                    break;
                 }
-                stop += 1;
+                classes |= 1 << kind;
+                len += 1;
             }
+            let stop = at + len;
+            let has_digit = classes & 1 << DIGIT != 0;
             // A time at the end of a word, as in 2015-10-18T18:01:47.
             if has_digit
                 && stop < end

@@ -80,6 +80,9 @@ impl Parts<'_> {
     fn month(&mut self) -> Option<i64> {
         const NAMES: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
         let name = self.rest.get(..3)?;
+        if !matches!(name[0], b'J' | b'F' | b'M' | b'A' | b'S' | b'O' | b'N' | b'D') {
+            return None;
+        }
         let month = NAMES.chunks_exact(3).position(|n| n == name)?;
         self.rest = &self.rest[3..];
         Some(month as i64 + 1)
@@ -258,13 +261,10 @@ pub fn level(line: &[u8]) -> Option<&'static str> {
     }
     let head = &line[..line.len().min(LEVEL_HEAD)];
     let mut at = 0;
-    while at < head.len() {
-        if class(head[at]) != LETTER {
-            at += 1;
-            continue;
-        }
-        let len = head[at..].iter();
-        let len = len.take_while(|&&b| class(b) == LETTER).count();
+    while let Some(blanks) = head[at..].iter().position(|&b| class(b) == LETTER) {
+        at += blanks;
+        let len = head[at..].iter().position(|&b| class(b) != LETTER);
+        let len = len.unwrap_or(head.len() - at);
         // First letters of levels.
         let begins = matches!(
             head[at] | 32,
@@ -284,6 +284,11 @@ pub fn level(line: &[u8]) -> Option<&'static str> {
         at += len;
     }
     None
+}
+
+/// Whether a word is the name of a level, in any case.
+pub fn is_level(word: &[u8]) -> bool {
+    spelled(word).is_some()
 }
 
 fn spelled(word: &[u8]) -> Option<&'static str> {

@@ -14,16 +14,29 @@
 //! | `timestamp` | int64, null before the first | nanoseconds that the record tells |
 //! | `level` | binary, null if unknown | level that the record's first line tells |
 //! | `record` | int64 | row of the record's first line in the file |
+//! | `message` | binary | what stands after the header, or the value of a key of a JSON object |
+//! | `field` | binary, null where a line has another header | a word of the header |
+//! | `json` | binary, null where it is not | the value of a key of a JSON object |
+//! | `template` | binary | the message's template: its words, `<*>` for those that vary |
+//! | `template_id` | int64 | the template's number, a hash of it |
+//! | `variables` | list of text | the words of the message for which `<*>` stands |
+//!
+//! From `message` on, views depend on their own line alone, and what they depend on beside it was
+//! learned from the file's first lines. They are made by readers, not while a file is written: for
+//! an array of nulls `encode` notes that the values follow.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, ListArray,
+    ListBuilder, StringBuilder,
 };
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Int64Type};
 
-use super::stamp;
+use super::header::{self, Sort};
+use super::template::{self, Templates};
+use super::{json, stamp};
 use crate::encoding::{
     Access, Candidates, DecodeContext, EncodeContext, Encoding, Model, Needles, Node, Reads,
     Selection,
@@ -40,7 +53,7 @@ pub const ID: &str = "pilaster.logview.v1";
 pub const KIND: &str = "logview.v1";
 
 /// A view.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum View {
     /// The line without its terminator.
     Line,
@@ -50,12 +63,68 @@ pub enum View {
     Level,
     /// The row of its record's first line.
     Record,
+    /// What of a line is its message.
+    Message(Said),
+    /// A word of the header.
+    Field(Vec<Sort>, usize),
+    /// The number of the message's template.
+    TemplateId(Said, Arc<Templates>),
+    /// The message's template.
+    Template(Said, Arc<Templates>),
+    /// The words of the message that its template does not tell.
+    Variables(Said, Arc<Templates>),
+    /// The value of a key of a JSON object.
+    Json(Vec<u8>),
+}
+
+/// Where the message of a line is.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// After words of these sorts.
+    After(Vec<Sort>),
+    /// The value of a key of a JSON object.
+    At(Vec<u8>),
+}
+
+impl Said {
+    /// The message of a line; of one that has no such key, all of it.
+    pub fn of<'l>(&self, line: &'l [u8], memory: &'l mut Vec<u8>) -> &'l [u8] {
+        let line = without_terminator(line);
+        match self {
+            Self::After(header) => header::message(line, header).0,
+            Self::At(key) => match json_value(line, key, memory) {
+                true => memory,
+                false => line,
+            },
+        }
+    }
+}
+
+/// The text of a key's value, if a line has the key and the value is not null.
+fn json_value(line: &[u8], key: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
+    let mut members = json::Members::of(line);
+    let found = members.find(|(name, _)| *name == key);
+    found
+        .and_then(|(_, value)| json::text(value, out))
+        .is_some()
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
     #[prost(string, tag = "1")]
     view: String,
+    /// Sorts of the words of the header.
+    #[prost(uint32, repeated, tag = "2")]
+    header: Vec<u32>,
+    /// Which word.
+    #[prost(uint32, tag = "3")]
+    item: u32,
+    /// A key, as it is between its quotes.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    key: Option<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    templates: Vec<Vec<u8>>,
 }
 
 /// Of fewer rows than one in so many, just their lines are rebuilt.
@@ -137,29 +206,100 @@ pub fn told(lines: &BinaryArray, before: &mut Before) -> [ArrayRef; 3] {
 impl View {
     /// The model that tells the view.
     pub fn to_model(&self) -> Model {
+        let numbers = |header: &[Sort]| header.iter().map(|s| *s as u32).collect();
+        let mut stored = Stored::default();
+        let (said, templates) = match self {
+            Self::Message(said) => (Some(said), None),
+            Self::TemplateId(said, templates)
+            | Self::Template(said, templates)
+            | Self::Variables(said, templates) => (Some(said), Some(templates)),
+            _ => (None, None),
+        };
+        match (self, said) {
+            (_, Some(Said::After(header))) => stored.header = numbers(header),
+            (_, Some(Said::At(key))) | (Self::Json(key), _) => stored.key = Some(key.clone()),
+            (Self::Field(header, item), _) => {
+                stored.header = numbers(header);
+                stored.item = *item as u32;
+            }
+            _ => {}
+        }
+        stored.templates = templates.map_or_else(Vec::new, |t| t.to_texts());
         let view = match self {
             Self::Line => "line",
             Self::Timestamp => "timestamp",
             Self::Level => "level",
             Self::Record => "record",
+            Self::Message(_) => "message",
+            Self::Field(..) => "field",
+            Self::TemplateId(..) => "template_id",
+            Self::Template(..) => "template",
+            Self::Variables(..) => "variables",
+            Self::Json(_) => "json",
         };
-        let view = view.to_owned();
-        let bytes = prost::Message::encode_to_vec(&Stored { view });
+        stored.view = view.to_owned();
+        let bytes = prost::Message::encode_to_vec(&stored);
         Model::new(KIND, Buffer::from_vec(bytes))
     }
 
     fn parse(bytes: &Buffer) -> Result<Self> {
         let stored: Stored = prost::Message::decode(bytes.as_slice())
             .map_err(|e| Error::corrupt(format!("a view of log lines: {e}")))?;
-        match stored.view.as_str() {
-            "line" => Ok(Self::Line),
-            "timestamp" => Ok(Self::Timestamp),
-            "level" => Ok(Self::Level),
-            "record" => Ok(Self::Record),
-            other => Err(Error::unsupported(format!(
-                "log view '{other}' is not known to this version; a newer pilaster can read it"
-            ))),
+        let header = || {
+            let sorts = stored.header.iter().map(|&n| Sort::of_number(n));
+            let sorts = sorts.collect::<Option<Vec<Sort>>>();
+            sorts.ok_or_else(|| Error::corrupt("a header of log lines with words of no sort"))
+        };
+        let said = || {
+            Ok::<_, Error>(match &stored.key {
+                Some(key) => Said::At(key.clone()),
+                None => Said::After(header()?),
+            })
+        };
+        let templates = || {
+            let texts = stored.templates.iter();
+            Arc::new(Templates::of_texts(texts.map(Vec::as_slice)))
+        };
+        Ok(match stored.view.as_str() {
+            "line" => Self::Line,
+            "timestamp" => Self::Timestamp,
+            "level" => Self::Level,
+            "record" => Self::Record,
+            "message" => Self::Message(said()?),
+            "field" => Self::Field(header()?, stored.item as usize),
+            "template_id" => Self::TemplateId(said()?, templates()),
+            "template" => Self::Template(said()?, templates()),
+            "variables" => Self::Variables(said()?, templates()),
+            "json" => Self::Json(stored.key.clone().unwrap_or_default()),
+            other => {
+                return Err(Error::unsupported(format!(
+                    "log view '{other}' is not known to this version; a newer pilaster can read it"
+                )));
+            }
+        })
+    }
+
+    /// Whether a line alone tells the view of it.
+    fn is_local(&self) -> bool {
+        !matches!(self, Self::Timestamp | Self::Level | Self::Record)
+    }
+
+    /// Texts of lines, one of each.
+    fn texts(
+        lines: &BinaryArray,
+        mut of: impl FnMut(&[u8], &mut dyn FnMut(Option<&[u8]>)),
+    ) -> ArrayRef {
+        let are_text = all_utf8(lines);
+        let mut out = BinaryBuilder::with_capacity(lines.len(), 16 * lines.len());
+        for i in 0..lines.len() {
+            of(lines.value(i), &mut |text| match text {
+                Some(text) if !are_text => {
+                    out.append_value(String::from_utf8_lossy(text).as_bytes())
+                }
+                text => out.append_option(text),
+            });
         }
+        Arc::new(out.finish())
     }
 
     /// The view of consecutive lines, as a physical array; `before` is taken along.
@@ -188,6 +328,50 @@ impl View {
                 });
                 Ok(Arc::new(Int64Array::from_iter_values(values)))
             }
+            Self::Message(said) => {
+                let mut memory = Vec::new();
+                Ok(Self::texts(lines, |line, put| {
+                    put(Some(said.of(line, &mut memory)))
+                }))
+            }
+            Self::Field(header, item) => Ok(Self::texts(lines, |line, put| {
+                put(header::field(without_terminator(line), header, *item));
+            })),
+            Self::Json(key) => {
+                let mut text = Vec::new();
+                Ok(Self::texts(lines, |line, put| {
+                    let found = json_value(without_terminator(line), key, &mut text);
+                    put(found.then_some(text.as_slice()));
+                }))
+            }
+            Self::Template(said, templates) => {
+                let (mut memory, mut text) = (Vec::new(), Vec::new());
+                Ok(Self::texts(lines, |line, put| {
+                    templates.of(said.of(line, &mut memory), &mut text);
+                    put(Some(&text));
+                }))
+            }
+            Self::TemplateId(said, templates) => {
+                let (mut memory, mut text) = (Vec::new(), Vec::new());
+                let values = (0..lines.len()).map(|i| {
+                    templates.of(said.of(lines.value(i), &mut memory), &mut text);
+                    template::id(&text)
+                });
+                Ok(Arc::new(Int64Array::from_iter_values(values)))
+            }
+            Self::Variables(said, templates) => {
+                let (mut memory, mut text) = (Vec::new(), Vec::new());
+                let mut out = ListBuilder::new(StringBuilder::new());
+                for i in 0..lines.len() {
+                    let message = said.of(lines.value(i), &mut memory);
+                    templates.of(message, &mut text);
+                    for word in template::variables(message, &text) {
+                        out.values().append_value(String::from_utf8_lossy(word));
+                    }
+                    out.append(true);
+                }
+                Ok(Arc::new(out.finish()))
+            }
         }
     }
 
@@ -195,6 +379,15 @@ impl View {
     fn gives(&self, lines: &BinaryArray, mut before: Before, array: &ArrayRef) -> bool {
         let rows = 0..lines.len();
         match self {
+            Self::Message(_)
+            | Self::Field(..)
+            | Self::TemplateId(..)
+            | Self::Template(..)
+            | Self::Variables(..)
+            | Self::Json(_) => {
+                let of = self.of(lines, &mut before);
+                of.is_ok_and(|of| of.to_data() == array.to_data())
+            }
             Self::Line => {
                 let Some(array) = array.as_binary_opt::<i32>().filter(|a| a.null_count() == 0)
                 else {
@@ -215,7 +408,9 @@ impl View {
                     before.take(lines.value(i), false);
                     match self {
                         Self::Record => array.is_valid(i) && array.value(i) == before.record,
-                        _ if before.timed => array.is_valid(i) && array.value(i) == before.timestamp,
+                        _ if before.timed => {
+                            array.is_valid(i) && array.value(i) == before.timestamp
+                        }
                         _ => array.is_null(i),
                     }
                 })
@@ -240,7 +435,7 @@ impl View {
     fn guesses(&self, lines: &BinaryArray, array: &ArrayRef) -> Vec<Before> {
         let mut guess = Before::default();
         match self {
-            Self::Line => return vec![guess],
+            _ if self.is_local() => return vec![guess],
             Self::Timestamp => {
                 let values = array.as_primitive_opt::<Int64Type>();
                 let first = values.filter(|v| v.is_valid(0)).map(|v| v.value(0));
@@ -263,6 +458,7 @@ impl View {
                     None => guess.record,
                 };
             }
+            _ => {}
         }
         let timed = Before {
             timed: true,
@@ -285,7 +481,12 @@ impl View {
         match self {
             // A byte that is not UTF-8 becomes three.
             Self::Line => 3 * lines.value_data().len() as u64 + 4 * lines.len() as u64,
-            Self::Timestamp | Self::Record => 9 * lines.len() as u64,
+            Self::Timestamp | Self::Record | Self::TemplateId(..) => 9 * lines.len() as u64,
+            // Words are two bytes at least, with what parts them.
+            Self::Variables(..) => 5 * lines.value_data().len() as u64 + 4 * lines.len() as u64,
+            Self::Message(_) | Self::Field(..) | Self::Template(..) | Self::Json(_) => {
+                3 * lines.value_data().len() as u64 + 4 * lines.len() as u64
+            }
             // The longest name, or the one from before.
             Self::Level => 16 * lines.len() as u64,
         }
@@ -345,20 +546,32 @@ impl Encoding for LogView {
         if array.is_empty() || lines.len() != array.len() {
             return Ok(None);
         }
+        let node = |before: &Before| {
+            let mut node = Node::new(ID, array.len());
+            if *before != Before::default() {
+                node = node.with_metadata(before);
+            }
+            node.model = Some(index);
+            node.parents = vec![0];
+            node
+        };
+        // Values that nobody has yet: readers derive them.
+        if *array.data_type() == DataType::Null {
+            context.proven = true;
+            let by_row = Before {
+                by_row: true,
+                ..Before::default()
+            };
+            return Ok(view.is_local().then(|| node(&by_row)));
+        }
         for before in view.guesses(lines, array) {
             if view.gives(lines, before.clone(), array) {
                 context.proven = true;
-                let mut node = Node::new(ID, array.len());
                 let before = Before {
-                    by_row: *view == View::Line,
+                    by_row: view.is_local(),
                     ..before
                 };
-                if before != Before::default() {
-                    node = node.with_metadata(&before);
-                }
-                node.model = Some(index);
-                node.parents = vec![0];
-                return Ok(Some(node));
+                return Ok(Some(node(&before)));
             }
         }
         Ok(None)
@@ -384,14 +597,30 @@ impl Encoding for LogView {
         let view = context.model(node)?.parsed(KIND, View::parse)?;
         let mut before: Before = node.parse_metadata()?;
         // A line's own words are enough for `line`; the others need the lines before.
-        let local = *view == View::Line;
+        let local = view.is_local();
         let all = Selection::all();
         let parent = context.parent(node, 0, if local { selection } else { &all })?;
         let lines = lines(&parent)?;
         let level = before.level.as_ref().map_or(0, String::len);
         context.reserve(view.room(lines) + (level as u64).saturating_mul(lines.len() as u64))?;
         let array = view.of(lines, &mut before)?;
-        match array.data_type() == data_type {
+        let fits = match (array.data_type(), data_type) {
+            (DataType::List(a), DataType::List(b)) => a.data_type() == b.data_type(),
+            (a, b) => a == b,
+        };
+        let array = match (fits, array.as_list_opt::<i32>(), data_type) {
+            (true, Some(list), DataType::List(field)) => {
+                let (_, offsets, values, nulls) = list.clone().into_parts();
+                Arc::new(ListArray::try_new(
+                    Arc::clone(field),
+                    offsets,
+                    values,
+                    nulls,
+                )?)
+            }
+            _ => array,
+        };
+        match fits {
             true if local => Ok(array),
             true => selection.take(&array),
             false => Err(Error::corrupt(format!("a log view typed {data_type}"))),
@@ -407,10 +636,12 @@ impl Encoding for LogView {
         // What stands for bytes that are not text is not in them.
         let odd = |text: &Vec<u8>| std::str::from_utf8(text).is_ok_and(|t| t.contains('\u{fffd}'));
         let view = context.model(node)?.parsed(KIND, View::parse)?;
-        Ok(match *view == View::Line && !needles.texts.iter().any(odd) {
-            true => Candidates::Parent(0),
-            false => Candidates::Unknown,
-        })
+        Ok(
+            match matches!(*view, View::Line) && !needles.texts.iter().any(odd) {
+                true => Candidates::Parent(0),
+                false => Candidates::Unknown,
+            },
+        )
     }
 
     fn parent_part(&self, node: &Node, _: usize, selection: &Selection) -> Option<Selection> {

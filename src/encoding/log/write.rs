@@ -11,9 +11,7 @@
 //! In the archive, codes and integers of long columns are coded under contexts instead
 //! ([`mixed`]), wherever that is smaller.
 
-use std::collections::HashMap;
-
-use super::classes::hash;
+use super::classes::{hash, mix};
 use super::mixed::{self, Form, Frame, Leaf};
 use super::scan::{NUMBER, TIME};
 use super::streams::{Streams, put, put_planes, width, zigzag};
@@ -29,6 +27,9 @@ const INNER_LENGTH: usize = 5;
 const MOSTLY_DISTINCT: f64 = 0.7;
 /// Level of zstd at which alternatives to coding under contexts are tried.
 const TRIED_LEVEL: i32 = 12;
+/// Planes are decoded many times as fast as what is coded under contexts: they may be larger by one
+/// part of so many.
+const PLANES_SHARE: u64 = 16;
 /// Rows on which the forms of integers are compared.
 const TRIED_ROWS: usize = 4096;
 
@@ -171,9 +172,19 @@ impl<'a> TableWriter<'a> {
 
     /// Texts of any kind: a dictionary, unless nearly all are distinct.
     fn texts(&mut self, spans: &[Span], depth: usize, here: &mut Here<'_>) {
-        let mut distinct = Distinct::new(self.text, spans.len());
-        let codes: Vec<u32> = spans.iter().map(|&s| distinct.code(s)).collect();
-        let entries = distinct.spans;
+        let mut distinct = Distinct::default();
+        let mut entries: Vec<Span> = Vec::new();
+        let codes = spans.iter().map(|&span| {
+            let text = self.at(span);
+            distinct.code(hash(text), |entry| match entry {
+                Some(entry) => self.at(entries[entry as usize]) == text,
+                None => {
+                    entries.push(span);
+                    true
+                }
+            })
+        });
+        let codes: Vec<u32> = codes.collect();
         if entries.len() > 16 && entries.len() as f64 > MOSTLY_DISTINCT * spans.len() as f64 {
             self.out.meta.push(b'R');
             return self.values(spans, depth);
@@ -268,7 +279,8 @@ impl<'a> TableWriter<'a> {
         let mut alone = Vec::new();
         put_planes(&mut alone, planes.clone(), width);
         let packed = zstd::bulk::compress(&alone, TRIED_LEVEL);
-        if packed.is_ok_and(|p| (p.len() as u64) < direct.min(recency)) {
+        let coded = direct.min(recency);
+        if packed.is_ok_and(|p| (p.len() as u64) < coded + coded / PLANES_SHARE) {
             self.out.meta.push(b'p');
             leaf.columns.clear();
             self.out.codes.append(&mut alone);
@@ -510,41 +522,47 @@ fn nibble(digit: u8) -> u8 {
     }
 }
 
-/// Numbers distinct texts in order of first occurrence.
-struct Distinct<'a> {
-    text: &'a [u8],
+/// Numbers distinct values in order of first occurrence, by their hashes.
+#[derive(Default)]
+struct Distinct {
+    /// Number of an entry, plus one, by hash.
     table: Vec<u32>,
     hashes: Vec<u64>,
-    spans: Vec<Span>,
 }
 
-impl<'a> Distinct<'a> {
-    fn new(text: &'a [u8], rows: usize) -> Self {
-        Self {
-            text,
-            table: vec![0; (rows * 2).next_power_of_two().max(16)],
-            hashes: Vec::new(),
-            spans: Vec::new(),
+impl Distinct {
+    /// The number of a value. `same` is asked whether it is the entry of a number; or told that it is
+    /// a new one.
+    #[inline]
+    fn code(&mut self, hash: u64, mut same: impl FnMut(Option<u32>) -> bool) -> u32 {
+        if self.hashes.len() * 2 >= self.table.len() {
+            self.grow();
         }
-    }
-
-    fn code(&mut self, span: Span) -> u32 {
-        let value = &self.text[span.0 as usize..span.1 as usize];
-        let hash = hash(value);
         let mask = self.table.len() - 1;
         let mut at = (hash >> 20) as usize & mask;
         loop {
-            let Some(entry) = (self.table[at] as usize).checked_sub(1) else {
-                self.spans.push(span);
+            let Some(entry) = self.table[at].checked_sub(1) else {
+                same(None);
                 self.hashes.push(hash);
-                self.table[at] = self.spans.len() as u32;
+                self.table[at] = self.hashes.len() as u32;
                 return self.table[at] - 1;
             };
-            let (start, end) = self.spans[entry];
-            if self.hashes[entry] == hash && self.text[start as usize..end as usize] == *value {
-                return entry as u32;
+            if self.hashes[entry as usize] == hash && same(Some(entry)) {
+                return entry;
             }
             at = (at + 1) & mask;
+        }
+    }
+
+    fn grow(&mut self) {
+        let size = (self.table.len() * 4).max(32);
+        self.table = vec![0; size];
+        for (entry, &hash) in self.hashes.iter().enumerate() {
+            let mut at = (hash >> 20) as usize & (size - 1);
+            while self.table[at] != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.table[at] = entry as u32 + 1;
         }
     }
 }
@@ -556,14 +574,17 @@ fn put_contexts(meta: &mut Vec<u8>, leaf: &Leaf) {
 
 /// Distinct values in order of first occurrence, and the code of each row.
 fn dictionary(values: &[i64]) -> (Vec<i64>, Vec<u32>) {
-    let mut numbers: HashMap<i64, u32> = HashMap::new();
+    let mut numbers = Distinct::default();
     let mut entries = Vec::new();
     let codes = values
         .iter()
-        .map(|&v| {
-            *numbers.entry(v).or_insert_with(|| {
-                entries.push(v);
-                entries.len() as u32 - 1
+        .map(|&value| {
+            numbers.code(mix(17, value as u64), |entry| match entry {
+                Some(entry) => entries[entry as usize] == value,
+                None => {
+                    entries.push(value);
+                    true
+                }
             })
         })
         .collect();
@@ -621,7 +642,9 @@ fn form(values: &[i64], smallest: i64, largest: i64) -> IntegerForm {
     let step = (rows / TRIED_ROWS).max(1);
     let (mut by_difference, mut by_value) = ([0u32; 280], [0u32; 280]);
     let (mut difference_bits, mut value_bits) = (0f64, 0f64);
-    let mut sampled: HashMap<i64, u32> = HashMap::new();
+    let mut sampled: Vec<u32> = Vec::new();
+    let mut numbers = Distinct::default();
+    let mut known: Vec<i64> = Vec::new();
     let mut count = 0;
     for i in (step..rows).step_by(step) {
         let (symbol, bits) = bucket(zigzag(values[i].wrapping_sub(values[i - 1])));
@@ -630,13 +653,21 @@ fn form(values: &[i64], smallest: i64, largest: i64) -> IntegerForm {
         let (symbol, bits) = bucket(values[i].wrapping_sub(smallest) as u64);
         by_value[symbol] += 1;
         value_bits += f64::from(bits);
-        *sampled.entry(values[i]).or_default() += 1;
+        let code = numbers.code(mix(17, values[i] as u64), |entry| match entry {
+            Some(entry) => known[entry as usize] == values[i],
+            None => {
+                known.push(values[i]);
+                sampled.push(0);
+                true
+            }
+        });
+        sampled[code as usize] += 1;
         count += 1;
     }
     difference_bits += entropy(by_difference.into_iter(), count);
     value_bits += entropy(by_value.into_iter(), count);
     let entry_bits = 0.8 * f64::from(u64::BITS - range.leading_zeros());
-    let mut counts: Vec<u32> = sampled.values().copied().collect();
+    let mut counts = sampled.clone();
     counts.sort_unstable();
     let mut dictionary_bits =
         entropy(counts.into_iter(), count) + sampled.len() as f64 * entry_bits;

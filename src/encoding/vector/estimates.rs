@@ -71,6 +71,20 @@ fn rounded_up(value: f64) -> bf16 {
     bf16::from_bits((bits >> 16) as u16 + up)
 }
 
+/// The values from `at` on; nothing where there are no more.
+#[inline(always)]
+fn lanes<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
+    let values = values.get(at..).unwrap_or_default();
+    match values.first_chunk::<LANES>() {
+        Some(whole) => *whole,
+        None => {
+            let mut padded = [T::default(); LANES];
+            padded[..values.len()].copy_from_slice(values);
+            padded
+        }
+    }
+}
+
 /// See the module. All slices but `second` are as long as there are rows.
 #[derive(Debug)]
 pub struct Estimates<'a> {
@@ -118,39 +132,30 @@ impl Kernel for Estimates<'_> {
         };
         for at in (0..count).step_by(LANES) {
             let len = LANES.min(count - at);
-            let mut lower = [0u8; 2 * LANES];
-            let mut upper = [0u8; 2 * LANES];
-            let (mut sums, mut second) = ([0f32; LANES], [0f32; LANES]);
-            let (mut spread, mut rest) = ([0f32; LANES], [0f32; LANES]);
-            let mut norms = [0f32; LANES];
-            sums.iter_mut()
-                .zip(&self.first[at..at + len])
-                .for_each(|(to, from)| *to = *from as f32);
-            if let Some(codes) = self.second {
-                second
-                    .iter_mut()
-                    .zip(&codes[at..at + len])
-                    .for_each(|(to, from)| *to = *from as f32 * part - middle);
-            }
-            norms[..len].copy_from_slice(&self.norms[at..at + len]);
-            let pairs = self.bounds.as_chunks::<4>().0;
-            for (i, pair) in pairs.iter().skip(at).take(len).enumerate() {
-                lower[2 * i..2 * i + 2].copy_from_slice(&pair[..2]);
-                upper[2 * i..2 * i + 2].copy_from_slice(&pair[2..]);
-            }
+            let sums: [f32; LANES] = lanes(self.first, at).map(|s: i32| s as f32);
+            let second: [f32; LANES] = match self.second {
+                Some(codes) => lanes(codes, at).map(|s: i32| s as f32 * part - middle),
+                None => [0.0; LANES],
+            };
+            let norms: [f32; LANES] = lanes(self.norms, at);
+            let pairs: [[u8; 4]; LANES] = lanes(self.bounds.as_chunks::<4>().0, at);
+            let lower = std::array::from_fn(|i| u16::from_le_bytes([pairs[i][0], pairs[i][1]]));
+            let upper = std::array::from_fn(|i| u16::from_le_bytes([pairs[i][2], pairs[i][3]]));
             let brain = |low: u8, high: u8| f32::from_bits(u32::from_le_bytes([0, 0, low, high]));
-            if two {
-                let pairs = self.spreads.as_chunks::<4>().0;
-                for (i, pair) in pairs.iter().skip(at).take(len).enumerate() {
-                    spread[i] = brain(pair[0], pair[1]);
-                    rest[i] = brain(pair[2], pair[3]);
+            let (spread, rest): ([f32; LANES], [f32; LANES]) = match two {
+                true => {
+                    let pairs: [[u8; 4]; LANES] = lanes(self.spreads.as_chunks::<4>().0, at);
+                    (
+                        std::array::from_fn(|i| brain(pairs[i][0], pairs[i][1])),
+                        std::array::from_fn(|i| brain(pairs[i][2], pairs[i][3])),
+                    )
                 }
-            } else {
-                let each = self.spreads.as_chunks::<2>().0;
-                for (i, one) in each.iter().skip(at).take(len).enumerate() {
-                    spread[i] = brain(one[0], one[1]);
+                false => {
+                    let each: [[u8; 2]; LANES] = lanes(self.spreads.as_chunks::<2>().0, at);
+                    let spread = std::array::from_fn(|i| brain(each[i][0], each[i][1]));
+                    (spread, [0.0; LANES])
                 }
-            }
+            };
             let lower = simd.each(simd.halves(&lower));
             let upper = simd.each(simd.halves(&upper));
             let (mut product, mut off) = ([0f32; LANES], [0f32; LANES]);

@@ -149,8 +149,17 @@ impl Stride {
         let count = selection.count(rows);
         context.reserve_rows(count, self.bytes)?;
         let mut out = Vec::with_capacity(count * self.bytes);
+        let bounds = selection.bounds(rows);
+        let place = |row: usize| (row * self.bytes) as u64;
+        let whole = buffer.slice(place(bounds.start)..place(bounds.end));
         for row in selection.iter(rows) {
-            out.extend_from_slice(&self.part(buffer, row, 0..self.bytes)?);
+            match &whole {
+                Ok(bytes) => {
+                    let start = (row - bounds.start) * self.bytes;
+                    out.extend_from_slice(&bytes[start..start + self.bytes]);
+                }
+                Err(_) => out.extend_from_slice(&self.part(buffer, row, 0..self.bytes)?),
+            }
         }
         Ok(Buffer::from_vec(out))
     }

@@ -314,7 +314,7 @@ impl Fetcher {
         for chunk in meta.chunks_of(window) {
             let rows = &meta.chunks[chunk].rows;
             let part = rows.start.max(window.start)..rows.end.min(window.end);
-            match self.chunk_candidates(column, chunk, needles)? {
+            match self.chunk_candidates(column, chunk, needles, 0)? {
                 Some(held) => part.for_each(|row| mask.append(held[(row - rows.start) as usize])),
                 None => mask.append_n((part.end - part.start) as usize, true),
             }
@@ -327,6 +327,7 @@ impl Fetcher {
         column: usize,
         chunk: usize,
         needles: &Needles,
+        depth: usize,
     ) -> Result<Option<Vec<bool>>> {
         let meta = self.meta.column(column)?;
         let (all, store) = (Selection::all(), self.meta.model_store());
@@ -351,8 +352,10 @@ impl Fetcher {
         match found {
             (Candidates::Rows(held), _) if held.len() == rows => Ok(Some(held)),
             (Candidates::Parent(_), Some(slot)) => match meta.parents.get(slot as usize) {
-                Some(&parent) => self.chunk_candidates(parent, chunk, needles),
-                None => Ok(None),
+                Some(&parent) if depth < MAX_PARTIAL => {
+                    self.chunk_candidates(parent, chunk, needles, depth + 1)
+                }
+                _ => Ok(None),
             },
             _ => Ok(None),
         }

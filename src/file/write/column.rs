@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 
 use super::loss::LossMeter;
 use super::zones::ZoneBuilder;
@@ -90,10 +91,14 @@ impl ColumnWriter {
         for model in &data.models {
             self.models.push(Arc::clone(model));
         }
-        if self.spec.role.is_shown() {
+        // Values that only readers derive: nothing is known of them.
+        let follows = self.follows(array);
+        if self.spec.role.is_shown() && !follows {
             self.zones.add(array, zone_rows)?;
         }
-        self.block.null_count += array.logical_null_count() as u64;
+        if !follows {
+            self.block.null_count += array.logical_null_count() as u64;
+        }
         let grouped = self.spec.group.is_some();
         let rows = *self
             .chunk_rows
@@ -110,6 +115,11 @@ impl ColumnWriter {
         Ok(chunks)
     }
 
+    /// Whether a layout gave nulls in the place of values that follow from the column's parents.
+    fn follows(&self, array: &ArrayRef) -> bool {
+        *array.data_type() == DataType::Null && *self.spec.field.data_type() != DataType::Null
+    }
+
     fn encode_chunk(
         &mut self,
         array: &ArrayRef,
@@ -118,13 +128,17 @@ impl ColumnWriter {
         profile: Profile,
     ) -> Result<EncodedChunk> {
         let registry = Registry::standard();
+        let follows = self.follows(array);
         let mut context =
             EncodeContext::new(&self.planner, registry, &mut self.models, parents, profile);
         let chosen = match forced {
             Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
             None => None,
         };
-        let decoded_bytes = decoded_bytes(array);
+        let decoded_bytes = match follows {
+            true => parents.iter().map(|p| decoded_bytes(p)).sum(),
+            false => decoded_bytes(array),
+        };
         let proven = context.proven;
         let forced_loss = match forced {
             Some(id) => registry.get(id)?.loss(&[]),
@@ -134,6 +148,11 @@ impl ColumnWriter {
         let keeps = |n: &Node| proven || self.reads_back(n, array, parents, decoded_bytes, exact);
         let node = match chosen.filter(keeps) {
             Some(node) => node,
+            None if follows => {
+                return Err(Error::invalid(
+                    "values that do not follow from the column's parents",
+                ));
+            }
             None => {
                 let (models, planner) = (&mut self.models, &self.planner);
                 let mut context = EncodeContext::new(planner, registry, models, parents, profile);

@@ -10,12 +10,14 @@ mod input;
 mod layout;
 mod restore;
 pub mod source;
+mod templates;
 
 pub use grep::{GrepOptions, grep};
 pub use import::{ImportOptions, ImportSummary, NamedReader, import, import_into};
 pub use input::LineReader;
 pub use layout::LogLayout;
 pub use restore::{StoredLines, StoredSource, restore};
+pub use templates::{TemplateCount, templates};
 
 /// Name of the hidden column of exact lines.
 pub const TEXT: &str = "$text";

@@ -5,6 +5,7 @@ use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
 
 use crate::error::{Error, Result};
 
@@ -41,17 +42,15 @@ pub fn unpacked(mut reader: Box<dyn Read>, name: &str) -> Result<Box<dyn Read>> 
         .read_to_end(&mut head)
         .map_err(failed)?;
     let starts = |magic: &[u8]| head.starts_with(magic);
-    if starts(&XZ) {
-        return Err(Error::unsupported(format!(
-            "{name} is compressed with xz, which is not unpacked here; hand over its text, as in \
-             `xz -dc {name} | pilaster import --kind logs - out.pil`"
-        )));
-    }
-    let (is_zstd, is_gzip) = (starts(&ZSTD), starts(&GZIP));
+    let (is_zstd, is_gzip, is_xz) = (starts(&ZSTD), starts(&GZIP), starts(&XZ));
     let whole = BufReader::with_capacity(256 << 10, Cursor::new(head).chain(reader));
-    Ok(match (is_zstd, is_gzip) {
-        (true, _) => Box::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(failed)?),
-        (_, true) => Box::new(MultiGzDecoder::new(whole)),
+    if is_zstd {
+        let decoder = zstd::stream::read::Decoder::with_buffer(whole).map_err(failed)?;
+        return Ok(Box::new(decoder));
+    }
+    Ok(match (is_gzip, is_xz) {
+        (true, _) => Box::new(MultiGzDecoder::new(whole)),
+        (_, true) => Box::new(XzDecoder::new_multi_decoder(whole)),
         _ => Box::new(whole),
     })
 }

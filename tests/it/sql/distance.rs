@@ -4,7 +4,7 @@ use arrow::array::*;
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::explain::{analyze, metric, pruned};
+use super::explain::{analyze, metric};
 use super::*;
 use crate::generate::Rng;
 use crate::golden::read_all;
@@ -99,7 +99,7 @@ async fn queries_give_what_brute_force_over_the_decoded_vectors_gives() {
             "SELECT id, array_distance(v, {q}) - cosine_distance(v, {q}) FROM t \
              WHERE inner_product(v, {q}) > 0.5 ORDER BY cosine_distance(v, {q}), id LIMIT 12"
         ),
-        format!("SELECT id FROM t WHERE array_distance(v, {q}) > 3.2 ORDER BY id"),
+        format!("SELECT id FROM t WHERE array_distance(v, {q}) > 2.6 ORDER BY id"),
     ];
     for code in ["exact", "lvq8", "lvq4x8", "lvq2", "f16", "int8"] {
         let (path, decoded) = stored(&folder, &table, code);
@@ -139,8 +139,12 @@ async fn bounds_on_codes_spare_most_vectors() {
             "{analyzed}"
         );
         assert!(analyzed.contains("dynamic_pruning=eligible"), "{analyzed}");
-        let (far, near) = pruned(&analyzed, "rows_pruned_distance");
-        assert_eq!(far + near, ROWS, "{analyzed}");
+        // Counts of thousands are rounded, what is left is not.
+        let (_, counts) = analyzed
+            .split_once("rows_pruned_distance=6.00 K total → ")
+            .unwrap();
+        let near = counts.split_once(" matched").unwrap().0;
+        let near: usize = near.parse().unwrap_or_else(|_| panic!("{analyzed}"));
         assert!(near < ROWS / 8, "{analyzed}");
         // A vector and an id of each row that is left.
         assert!(

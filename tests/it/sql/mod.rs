@@ -7,6 +7,7 @@ mod evolution;
 mod explain;
 mod generate;
 mod kv;
+mod logs;
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;
