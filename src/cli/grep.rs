@@ -67,10 +67,16 @@ pub(super) fn run(args: &Args) -> Outcome {
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut failed = false;
-    let found = grep(&args.pattern, &args.files, &options, &mut out, &mut |error| {
-        failed = true;
-        eprintln!("error: {error}");
-    })?;
+    let found = grep(
+        &args.pattern,
+        &args.files,
+        &options,
+        &mut out,
+        &mut |error| {
+            failed = true;
+            eprintln!("error: {error}");
+        },
+    )?;
     out.flush()?;
     Ok(ExitCode::from(match (failed, found) {
         (true, _) => 2,

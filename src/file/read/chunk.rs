@@ -339,7 +339,8 @@ impl ParentSource for SelectedParents<'_> {
     fn parent(&self, slot: u32, selection: &Selection) -> Result<ArrayRef> {
         let same = selection.count(self.rows) == self.selection.count(self.rows);
         let array = self.arrays.get(slot as usize).filter(|_| same);
-        let array = array.ok_or_else(|| Error::corrupt(format!("parent {slot} was not decoded")))?;
+        let array =
+            array.ok_or_else(|| Error::corrupt(format!("parent {slot} was not decoded")))?;
         Ok(Arc::clone(array))
     }
 }

@@ -14,9 +14,7 @@ use arrow::datatypes::DataType;
 
 use super::chunk::{CachedParents, ChunkCache, SelectedParents};
 use super::meta::FileMeta;
-use crate::encoding::{
-    Access, Candidates, Needles, NoParents, Registry, Rows, Selection,
-};
+use crate::encoding::{Access, Candidates, Needles, NoParents, Registry, Rows, Selection};
 use crate::error::{Error, Result};
 use crate::file::machine::Pool;
 
@@ -193,10 +191,17 @@ impl Fetcher {
             }
         }
         let store = self.meta.model_store();
-        let keeps = meta.with_chunk(chunk, part, &self.pool, &NoParents, store, |node, context| {
-            let encoding = self.registry.get(&node.encoding)?;
-            Ok(encoding.keeps_to_rows(node, context))
-        });
+        let keeps = meta.with_chunk(
+            chunk,
+            part,
+            &self.pool,
+            &NoParents,
+            store,
+            |node, context| {
+                let encoding = self.registry.get(&node.encoding)?;
+                Ok(encoding.keeps_to_rows(node, context))
+            },
+        );
         if !keeps.map_err(|e| self.meta.locate(e, Some(column)))? {
             return Ok(None);
         }
@@ -246,14 +251,21 @@ impl Fetcher {
         let meta = self.meta.column(column)?;
         let (all, store) = (Selection::all(), self.meta.model_store());
         let found = meta
-            .with_chunk(chunk, &all, &self.pool, &NoParents, store, |node, context| {
-                let encoding = self.registry.get(&node.encoding)?;
-                let found = encoding.candidates(node, needles, context)?;
-                Ok(match found {
-                    Candidates::Parent(i) => (found, node.parents.get(i).copied()),
-                    _ => (found, None),
-                })
-            })
+            .with_chunk(
+                chunk,
+                &all,
+                &self.pool,
+                &NoParents,
+                store,
+                |node, context| {
+                    let encoding = self.registry.get(&node.encoding)?;
+                    let found = encoding.candidates(node, needles, context)?;
+                    Ok(match found {
+                        Candidates::Parent(i) => (found, node.parents.get(i).copied()),
+                        _ => (found, None),
+                    })
+                },
+            )
             .map_err(|e| self.meta.locate(e, Some(column)))?;
         let rows = meta.chunks[chunk].root.rows;
         match found {

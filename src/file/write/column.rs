@@ -137,7 +137,9 @@ impl ColumnWriter {
         let node = match chosen.filter(keeps) {
             Some(node) => node,
             None if follows => {
-                return Err(Error::invalid("values that do not follow from the column's parents"));
+                return Err(Error::invalid(
+                    "values that do not follow from the column's parents",
+                ));
             }
             None => {
                 let (models, planner) = (&mut self.models, &self.planner);
