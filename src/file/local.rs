@@ -72,7 +72,9 @@ impl File {
 
     /// Opens a file on disk some of whose models live outside of it.
     pub fn open_with_models(path: impl AsRef<Path>, models: Arc<dyn ModelStore>) -> Result<Self> {
-        Self::open_with(path, |name, size| Opener::new(name, size).with_models(models))
+        Self::open_with(path, |name, size| {
+            Opener::new(name, size).with_models(models)
+        })
     }
 
     /// Opens a file on disk with the given opener.

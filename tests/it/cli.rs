@@ -502,20 +502,35 @@ fn caches_are_coded_by_a_profile_that_was_fitted_to_others() {
         write_npz(&at(name), &cache(shape(Dtype::F16), 400, seed), "tiny").unwrap();
     }
     ok(run(&["kv", "fit", "a.npz", "b.npz", "-o", "tiny.kvp"]));
-    let by = ["--encode", "k*=klt(tiny.kvp)", "--encode", "v*=klt(tiny.kvp)"];
+    let by = [
+        "--encode",
+        "k*=klt(tiny.kvp)",
+        "--encode",
+        "v*=klt(tiny.kvp)",
+    ];
     ok(run(&[&["import", "c.npz", "c.pil"][..], &by].concat()));
     let inspected = ok(run(&["inspect", "c.pil"]));
-    assert!(inspected.contains("(klt(tiny.kvp,0.25)) lossy, error up to"), "{inspected}");
+    assert!(
+        inspected.contains("(klt(tiny.kvp,0.25)) lossy, error up to"),
+        "{inspected}"
+    );
     let json = ok(run(&["inspect", "c.pil", "--json"]));
     assert!(json.contains("\"declared\":\"quantized\""), "{json}");
     ok(run(&["verify", "c.pil"]));
     let sql = "SELECT count(*) FROM 'c.pil' WHERE k0[1] IS NOT NULL AND position < 100";
     assert!(ok(run(&["sql", sql])).contains(" 100 "));
     ok(run(&["export", "c.pil", "out.npz", "--prefix", "0"]));
-    let (given, back) = (read_npz(&at("c.npz")).unwrap(), read_npz(&at("out.npz")).unwrap());
+    let (given, back) = (
+        read_npz(&at("c.npz")).unwrap(),
+        read_npz(&at("out.npz")).unwrap(),
+    );
     assert_eq!(back.cache.tokens(), given.cache.tokens());
     assert_ne!(back.cache, given.cache);
-    fails(run(&["export", "c.pil", "out.npz", "--prefix", "1"]), 2, &["prefix 1"]);
+    fails(
+        run(&["export", "c.pil", "out.npz", "--prefix", "1"]),
+        2,
+        &["prefix 1"],
+    );
     write_npz(&at("d.npz"), &given.cache, "other").unwrap();
     let other = [&["import", "d.npz", "d.pil"][..], &by].concat();
     fails(run(&other), 2, &["of model 'tiny'", "'other'"]);
