@@ -35,7 +35,9 @@ fn asked(expr: &Expr) -> Option<(usize, Needles)> {
     if let Some(list) = expr.downcast_ref::<InListExpr>() {
         let texts = list.list().iter().filter(|_| !list.negated());
         let texts = texts.map(|t| text(t).filter(|t| !t.is_empty()));
-        let texts = texts.collect::<Option<Vec<_>>>().filter(|t| !t.is_empty())?;
+        let texts = texts
+            .collect::<Option<Vec<_>>>()
+            .filter(|t| !t.is_empty())?;
         let needles = Needles {
             texts: texts.into_iter().map(String::into_bytes).collect(),
             ignore_case: false,
@@ -98,7 +100,9 @@ fn text(expr: &Expr) -> Option<String> {
         ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {
             text.clone()
         }
-        ScalarValue::Dictionary(_, value) => text(&(Arc::new(Literal::new(*value.clone())) as Expr)),
+        ScalarValue::Dictionary(_, value) => {
+            text(&(Arc::new(Literal::new(*value.clone())) as Expr))
+        }
         _ => None,
     }
 }
@@ -115,7 +119,10 @@ fn longest_part(pattern: &str) -> Option<String> {
             other => last.push(other),
         }
     }
-    parts.into_iter().max_by_key(String::len).filter(|p| !p.is_empty())
+    parts
+        .into_iter()
+        .max_by_key(String::len)
+        .filter(|p| !p.is_empty())
 }
 
 #[cfg(test)]

@@ -227,7 +227,12 @@ fn gzip_and_xz_of_several_members_are_unpacked_and_cut_ones_refused() {
 
 #[test]
 fn lines_of_many_megabytes_come_back() {
-    let text = [vec![b'a'; 50 << 20], b"\n".to_vec(), b"1,{\"k\":2},{".repeat(200_000)].concat();
+    let text = [
+        vec![b'a'; 12 << 20],
+        b"\n".to_vec(),
+        b"1,{\"k\":2},{".repeat(200_000),
+    ]
+    .concat();
     assert!(back(&stored(&[&text], Profile::Fast)) == text);
 }
 
@@ -239,7 +244,13 @@ fn sources_of_one_file_are_searched_as_files() {
     std::fs::write(path("b.log"), "").unwrap();
     std::fs::write(path("c.log"), "four\nfive x\n").unwrap();
     let sources = ["a.log", "b.log", "c.log"].map(path);
-    import(&sources, &path("x.pil"), &ImportOptions::default(), &mut |_| ()).unwrap();
+    import(
+        &sources,
+        &path("x.pil"),
+        &ImportOptions::default(),
+        &mut |_| (),
+    )
+    .unwrap();
     let search = |files: &[&str], options: GrepOptions| {
         let mut out = Vec::new();
         let mut failed = Vec::new();
@@ -247,7 +258,11 @@ fn sources_of_one_file_are_searched_as_files() {
         let tell = &mut |e: pilaster::Error| failed.push(e.to_string());
         let found = grep("x", &files, &options, &mut out, tell).unwrap();
         let out = String::from_utf8(out).unwrap();
-        (found, out.replace(&format!("{}/", folder.path().display()), ""), failed)
+        (
+            found,
+            out.replace(&format!("{}/", folder.path().display()), ""),
+            failed,
+        )
     };
     let numbered = GrepOptions {
         line_number: true,
@@ -269,7 +284,10 @@ fn sources_of_one_file_are_searched_as_files() {
     };
     let (_, out, failed) = search(&["none.pil", "x.pil"], count);
     assert_eq!(out, "x.pil:a.log:2\nx.pil:c.log:1\n");
-    assert!(failed.len() == 1 && failed[0].contains("none.pil"), "{failed:?}");
+    assert!(
+        failed.len() == 1 && failed[0].contains("none.pil"),
+        "{failed:?}"
+    );
 }
 
 #[test]
@@ -338,6 +356,7 @@ fn searched(text: &[u8], pattern: &str, options: &GrepOptions) -> String {
     let mut hits: Vec<usize> = (0..lines.len())
         .filter(|&i| regex.is_match(lines[i]) != options.invert)
         .collect();
+    let all = hits.clone();
     hits.truncate(options.max_count.map_or(usize::MAX, |m| m as usize));
     let parts = |i: usize| -> Vec<&[u8]> {
         let found = regex.find_iter(lines[i]).map(|m| m.as_bytes());
@@ -357,7 +376,8 @@ fn searched(text: &[u8], pattern: &str, options: &GrepOptions) -> String {
     let mut last: Option<usize> = None;
     let around = options.before + options.after > 0;
     for (i, line) in lines.iter().enumerate() {
-        let hit = hits.binary_search(&i).is_ok();
+        // What matches is marked so, also where it is only near the last that is wanted.
+        let hit = all.binary_search(&i).is_ok();
         let near = hits
             .iter()
             .any(|&h| (h <= i && i - h <= options.after) || (h > i && h - i <= options.before));
@@ -369,7 +389,7 @@ fn searched(text: &[u8], pattern: &str, options: &GrepOptions) -> String {
         }
         last = Some(i);
         let mark = if hit { ':' } else { '-' };
-        let shown = match options.only_matching {
+        let shown = match options.only_matching && hit && !options.invert {
             true => parts(i),
             false => vec![*line],
         };
@@ -442,6 +462,11 @@ fn search_answers_what_a_search_of_the_text_answers() {
         o.line_number = true;
     });
     flag(|o| {
+        o.only_matching = true;
+        o.after = 1;
+        o.max_count = Some(9);
+    });
+    flag(|o| {
         o.before = 1;
         o.after = 1;
         o.max_count = Some(40);
@@ -458,7 +483,8 @@ fn search_answers_what_a_search_of_the_text_answers() {
             for options in &flags {
                 let mut out = Vec::new();
                 let files = std::slice::from_ref(&path);
-                let found = grep(pattern, files, options, &mut out, &mut |e| panic!("{e}")).unwrap();
+                let found =
+                    grep(pattern, files, options, &mut out, &mut |e| panic!("{e}")).unwrap();
                 let wanted = searched(&text, pattern, options);
                 let got = String::from_utf8_lossy(&out).into_owned();
                 let at = got.lines().zip(wanted.lines()).find(|(a, b)| a != b);

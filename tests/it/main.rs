@@ -11,6 +11,7 @@ mod hostile;
 mod kv;
 mod logs;
 mod pages;
+mod real_grep;
 mod real_logs;
 #[cfg(feature = "sources")]
 mod real_tables;

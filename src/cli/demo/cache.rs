@@ -96,6 +96,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
         &stage.at("prompt.pil"),
         &stage.at("again.safetensors"),
         &first,
+        None,
     )?;
     stage.same("prompt.safetensors", "again.safetensors")?;
 

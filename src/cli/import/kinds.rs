@@ -20,7 +20,9 @@ pub(super) fn of(said: Kind, sources: &[PathBuf]) -> Kind {
     }
     let all = |extensions: &[&str]| {
         let fits = |path: &PathBuf| {
-            let packed = path.extension().is_some_and(|e| e == "zst" || e == "gz" || e == "xz");
+            let packed = path
+                .extension()
+                .is_some_and(|e| e == "zst" || e == "gz" || e == "xz");
             let inner = if packed { path.file_stem() } else { None };
             let name = inner.map_or(path.as_path(), Path::new);
             let extension = name.extension().and_then(|e| e.to_str());

@@ -176,7 +176,10 @@ fn gives(node: &Node, text: &[u8], array: &BinaryArray, context: &EncodeContext<
     let check = DecodeContext::new(context.registry, context.models, &NoParents, budget);
     decode(node, None, &check).is_ok_and(|again| {
         let (first, offsets) = (array.value_offsets()[0], array.value_offsets().iter());
-        let same = again.value_offsets().iter().eq(offsets.map(|o| o - first).collect::<Vec<_>>().iter());
+        let same = again
+            .value_offsets()
+            .iter()
+            .eq(offsets.map(|o| o - first).collect::<Vec<_>>().iter());
         again.value_data() == text && same
     })
 }
@@ -449,7 +452,11 @@ impl Header {
 /// Buffers of a node in which all letters of its rows are, save those of hexadecimal numbers.
 pub fn letter_buffers(node: &Node) -> Result<Vec<usize>> {
     let header: Header = node.parse_metadata()?;
-    let stored = header.unpacked.iter().enumerate().filter(|(_, len)| **len > 0);
+    let stored = header
+        .unpacked
+        .iter()
+        .enumerate()
+        .filter(|(_, len)| **len > 0);
     let stored = stored.enumerate();
     let letters = stored.filter(|(_, (stream, _))| header.letters().contains(stream));
     Ok(letters.map(|(buffer, _)| buffer).collect())

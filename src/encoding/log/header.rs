@@ -57,7 +57,11 @@ impl Sort {
             && stamp::is_level(inner)
         {
             Self::Level
-        } else if digits > 0 && word.iter().all(|b| b.is_ascii_digit() || b"-/:.,TZ+[]".contains(b)) {
+        } else if digits > 0
+            && word
+                .iter()
+                .all(|b| b.is_ascii_digit() || b"-/:.,TZ+[]".contains(b))
+        {
             Self::Time
         } else if word.starts_with(b"[") && word.ends_with(b"]") {
             Self::Bracket
@@ -85,7 +89,12 @@ pub fn learn<'l>(lines: impl Iterator<Item = &'l [u8]>) -> Vec<Sort> {
     let sorts: Vec<Vec<Sort>> = lines
         .filter(|line| stamp::time(line).is_some())
         .take(SAMPLE)
-        .map(|line| words(line).take(MOST).map(|(word, _)| Sort::of(word)).collect())
+        .map(|line| {
+            words(line)
+                .take(MOST)
+                .map(|(word, _)| Sort::of(word))
+                .collect()
+        })
         .collect();
     let mut header = Vec::new();
     for at in 0..MOST {
@@ -150,7 +159,10 @@ mod tests {
         let trace = b"    at x.Y.z(Y.java:3)";
         assert_eq!(message(trace, &found), (&trace[..], false));
         assert_eq!(field(trace, &found, 0), None);
-        let syslog = ["Jun 14 15:16:01 combo sshd(pam)[19939]: failed", "Jun 15 04:06:18 combo su: x"];
+        let syslog = [
+            "Jun 14 15:16:01 combo sshd(pam)[19939]: failed",
+            "Jun 15 04:06:18 combo su: x",
+        ];
         assert_eq!(header(&syslog), [Word, Number, Time, Word, Component]);
         assert_eq!(header(&["{\"ts\":1445191307}"]), []);
         assert_eq!(header(&[]), []);

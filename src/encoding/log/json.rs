@@ -96,7 +96,9 @@ impl<'a> Iterator for Members<'a> {
 
 /// Appends the text of a value: of a string what it says, of others what is written. `None` for null.
 pub fn text(value: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let inner = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
+    let inner = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
     let Some(inner) = inner else {
         out.extend_from_slice(value);
         return (value != b"null").then_some(());
@@ -140,9 +142,13 @@ fn unicode(text: &[u8]) -> (char, usize) {
     if let Some(letter) = char::from_u32(first) {
         return (letter, 4);
     }
-    let second = text.get(4..6).filter(|mark| *mark == b"\\u").and_then(|_| unit(&text[6..]));
+    let second = text
+        .get(4..6)
+        .filter(|mark| *mark == b"\\u")
+        .and_then(|_| unit(&text[6..]));
     let both = second.filter(|s| (0xdc00..0xe000).contains(s) && first < 0xdc00);
-    let letter = both.and_then(|s| char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (s - 0xdc00)));
+    let letter =
+        both.and_then(|s| char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (s - 0xdc00)));
     match letter {
         Some(letter) => (letter, 10),
         None => (char::REPLACEMENT_CHARACTER, 4),
@@ -174,10 +180,24 @@ mod tests {
 
     #[test]
     fn what_is_no_object_has_no_members() {
-        for line in ["", "x", "[1]", "{", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a\":\"", "{\"a\\"] {
+        for line in [
+            "",
+            "x",
+            "[1]",
+            "{",
+            "{\"a",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":}",
+            "{\"a\":\"",
+            "{\"a\\",
+        ] {
             assert_eq!(Members::of(line.as_bytes()).count(), 0, "{line}");
         }
-        assert_eq!(get(r#"{"a":"\ud83d x","b":"\u12"}"#, "a").as_deref(), Some("\u{fffd} x"));
+        assert_eq!(
+            get(r#"{"a":"\ud83d x","b":"\u12"}"#, "a").as_deref(),
+            Some("\u{fffd} x")
+        );
         assert_eq!(get(r#"{"a":"\u12"}"#, "a").as_deref(), Some("\u{fffd}12"));
     }
 }

@@ -194,7 +194,9 @@ impl Held {
                     exact: also,
                 },
             ) => {
-                rows.iter_mut().zip(more).for_each(|(row, more)| *row |= more);
+                rows.iter_mut()
+                    .zip(more)
+                    .for_each(|(row, more)| *row |= more);
                 Self::Rows {
                     rows,
                     exact: exact && also,
@@ -534,7 +536,9 @@ impl<'a> Search<'a> {
                         true => return Ok(Hits::All),
                         false => return Ok(Hits::None),
                     },
-                    (Integers::Coded(values, codes), _) => (each(values, &mut number)?, Some(codes)),
+                    (Integers::Coded(values, codes), _) => {
+                        (each(values, &mut number)?, Some(codes))
+                    }
                     (Integers::Each(values), _) => (each(values, &mut number)?, None),
                 }
             }
@@ -560,7 +564,9 @@ impl<'a> Search<'a> {
         context.reserve_rows(texts.len(), 1)?;
         Ok(match is {
             Is::Holding => holding(texts, &needle.whole, part.len()),
-            is => (0..texts.len()).map(|i| needle.passes(is, part, texts.get(i))).collect(),
+            is => (0..texts.len())
+                .map(|i| needle.passes(is, part, texts.get(i)))
+                .collect(),
         })
     }
 }
@@ -648,7 +654,10 @@ impl Walk<'_, '_> {
         if self.ways.len() > MOST_WAYS {
             return Ok(());
         }
-        let suits = self.search.needle.suits(self.skeleton.kinds[slot], &(at..n));
+        let suits = self
+            .search
+            .needle
+            .suits(self.skeleton.kinds[slot], &(at..n));
         if suits && self.push(slot, Is::Starting, at..n)? {
             self.ways.push(self.passing());
             self.tests.pop();
@@ -704,14 +713,18 @@ impl<'s> NumberTest<'s> {
         let digits_only = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         match print {
             Print::Decimal | Print::Padded(_) | Print::Widths(_) if digits_only => {
-                let number = std::str::from_utf8(digits).ok().and_then(|d| d.parse::<u64>().ok());
+                let number = std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|d| d.parse::<u64>().ok());
                 match number {
                     Some(number) => {
                         test.least = number;
                         test.only = (is == Is::Equal).then_some(number);
                     }
-                    None => test.never = digits.len() > super::values::WIDEST
-                        || !digits.starts_with(b"0"),
+                    None => {
+                        test.never =
+                            digits.len() > super::values::WIDEST || !digits.starts_with(b"0")
+                    }
                 }
                 if let Print::Padded(width) = print {
                     test.never |= *width < digits.len() && digits.starts_with(b"0");
@@ -773,12 +786,32 @@ mod tests {
             .map(|i| {
                 let id = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let line = match i % 6 {
-                    0 => format!("2024-03-01 10:{:02}:{:02},{:03} INFO took {i} ms", i / 60 % 60, i % 60, i % 1000),
-                    1 => format!("WARN disk d{} at /var/log/x{}.log is {}% full", i % 9, i % 40, i % 100),
-                    2 => format!("block blk_{} from 10.0.{}.{}:50010", id as i64, i % 4, i % 200),
+                    0 => format!(
+                        "2024-03-01 10:{:02}:{:02},{:03} INFO took {i} ms",
+                        i / 60 % 60,
+                        i % 60,
+                        i % 1000
+                    ),
+                    1 => format!(
+                        "WARN disk d{} at /var/log/x{}.log is {}% full",
+                        i % 9,
+                        i % 40,
+                        i % 100
+                    ),
+                    2 => format!(
+                        "block blk_{} from 10.0.{}.{}:50010",
+                        id as i64,
+                        i % 4,
+                        i % 200
+                    ),
                     3 => format!("id={id:016x} user=\"u{} of {}\" ok", i % 77, i % 5),
                     4 => format!("{{\"n\":{i},\"pad\":\"{:05}\",\"s\":\"\u{17f}\"}}", i % 300),
-                    _ => format!("retry {} of 00{} {:06}", i % 3, i % 7, i % 24 * 10_000 + i % 60 * 101 % 6000),
+                    _ => format!(
+                        "retry {} of 00{} {:06}",
+                        i % 3,
+                        i % 7,
+                        i % 24 * 10_000 + i % 60 * 101 % 6000
+                    ),
                 };
                 format!("{line}\n").into_bytes()
             })
@@ -803,11 +836,45 @@ mod tests {
             assert!(matches!(chunk, Chunk::Parsed(_)));
             let mut decided = 0;
             for text in [
-                "INFO", "info", "took 6 ms", "took 6", "k 6 m", "absent", "blk_-", "d3 at",
-                "x17.log is", "10:07:", ":17,017 INFO", "7,1", "10.0.3.", "0.3.111:5", "10.0.3.111",
-                "id=", "user=\"u", "u7 of 2", "of 2\" ok", "\":12", "00012", "0001", "retry 2 of 003",
-                "of 00", "is 99% full", "9% f", "blk_5", "{\"n\":4,\"pad\"", "},{", "2},{\"k\":1",
-                "10.0.3.999", "299", "1234", "9e37", "zz", "full\n", "s", "S\":", "2024-03-01 10:4",
+                "INFO",
+                "info",
+                "took 6 ms",
+                "took 6",
+                "k 6 m",
+                "absent",
+                "blk_-",
+                "d3 at",
+                "x17.log is",
+                "10:07:",
+                ":17,017 INFO",
+                "7,1",
+                "10.0.3.",
+                "0.3.111:5",
+                "10.0.3.111",
+                "id=",
+                "user=\"u",
+                "u7 of 2",
+                "of 2\" ok",
+                "\":12",
+                "00012",
+                "0001",
+                "retry 2 of 003",
+                "of 00",
+                "is 99% full",
+                "9% f",
+                "blk_5",
+                "{\"n\":4,\"pad\"",
+                "},{",
+                "2},{\"k\":1",
+                "10.0.3.999",
+                "299",
+                "1234",
+                "9e37",
+                "zz",
+                "full\n",
+                "s",
+                "S\":",
+                "2024-03-01 10:4",
             ] {
                 for ignore_case in [false, true] {
                     let Some(needle) = Needle::new(text.as_bytes(), ignore_case) else {

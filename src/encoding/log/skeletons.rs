@@ -87,7 +87,10 @@ impl Skeletons {
     pub fn get(&self, i: usize) -> Skeleton<'_> {
         let (start, slot, goes_on) = self.of[i];
         let slot = slot as usize;
-        let next = self.of.get(i + 1).map_or(self.columns.len(), |n| n.1 as usize);
+        let next = self
+            .of
+            .get(i + 1)
+            .map_or(self.columns.len(), |n| n.1 as usize);
         Skeleton {
             text: &self.text,
             start,
@@ -187,7 +190,9 @@ mod tests {
                 let kind = (i + 1 < literals.len()).then_some(1);
                 skeletons.end_literal(kind).unwrap();
             }
-            skeletons.end(false, |slots| slots.map(|(text, _)| text.len() as u32).collect());
+            skeletons.end(false, |slots| {
+                slots.map(|(text, _)| text.len() as u32).collect()
+            });
         }
         assert_eq!(skeletons.len(), 4);
         assert_eq!(skeletons.get(0).literal(2), b"c");

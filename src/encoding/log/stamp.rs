@@ -80,7 +80,10 @@ impl Parts<'_> {
     fn month(&mut self) -> Option<i64> {
         const NAMES: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
         let name = self.rest.get(..3)?;
-        if !matches!(name[0], b'J' | b'F' | b'M' | b'A' | b'S' | b'O' | b'N' | b'D') {
+        if !matches!(
+            name[0],
+            b'J' | b'F' | b'M' | b'A' | b'S' | b'O' | b'N' | b'D'
+        ) {
             return None;
         }
         let month = NAMES.chunks_exact(3).position(|n| n == name)?;

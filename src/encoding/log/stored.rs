@@ -105,7 +105,11 @@ impl ReadTable {
         let mut uses = vec![0usize; self.skeletons.len()];
         let units = self.ids.iter().enumerate();
         units.for_each(|(i, &id)| uses[id as usize] += usize::from(unit(i)));
-        let used = self.skeletons.iter().zip(uses).filter(|(_, uses)| *uses > 0);
+        let used = self
+            .skeletons
+            .iter()
+            .zip(uses)
+            .filter(|(_, uses)| *uses > 0);
         used.fold(0usize, |all, (skeleton, uses)| {
             all.saturating_add(uses.saturating_mul(skeleton.width(columns)))
         })
@@ -122,7 +126,9 @@ impl ReadTable {
         out.expect(self.expected(&columns, |_| true));
         let mut charged = 0;
         for &id in &self.ids {
-            self.skeletons.get(id as usize).put(&columns, &mut at, &mut out);
+            self.skeletons
+                .get(id as usize)
+                .put(&columns, &mut at, &mut out);
             // What a unit adds is bounded by what was read before, so it may be charged after.
             context.reserve((out.len() - charged) as u64)?;
             charged = out.len();

@@ -31,11 +31,19 @@ fn masked(word: &[u8]) -> &[u8] {
     }
 }
 
+/// Share of the messages of a sample that a template must have to be kept, and fewest messages.
+const SHARE: usize = 1000;
+const LEAST: usize = 3;
+/// Most that are kept.
+const MOST_KEPT: usize = 500;
+
 /// Learned templates.
 #[derive(Debug, Default)]
 pub struct Templates {
     /// Words of each.
     all: Vec<Vec<Vec<u8>>>,
+    /// Messages of each, and whether one of its words without digits differed.
+    learned: Vec<(usize, bool)>,
     /// Templates by number of words and first word.
     groups: HashMap<u64, Vec<u32>>,
 }
@@ -59,20 +67,28 @@ impl Templates {
                 same.filter(|(a, b)| a == *b).count()
             };
             let found = templates.groups.entry(key).or_default();
-            let best = found.iter().max_by_key(|&&t| similar(&templates.all[t as usize]));
+            let best = found
+                .iter()
+                .max_by_key(|&&t| similar(&templates.all[t as usize]));
             let enough = SIMILAR * words.len() as f64;
             match best.copied() {
                 Some(best) if similar(&templates.all[best as usize]) as f64 >= enough => {
                     let template = &mut templates.all[best as usize];
+                    let (count, widened) = &mut templates.learned[best as usize];
+                    *count += 1;
                     for (word, new) in template.iter_mut().zip(&words) {
-                        if word != new {
+                        if word != new && word != ANY {
                             *word = ANY.to_vec();
+                            *widened = true;
                         }
                     }
                 }
                 _ if found.len() < MOST_IN_GROUP && templates.all.len() < MOST => {
                     found.push(templates.all.len() as u32);
-                    templates.all.push(words.iter().map(|w| w.to_vec()).collect());
+                    templates
+                        .all
+                        .push(words.iter().map(|w| w.to_vec()).collect());
+                    templates.learned.push((1, false));
                 }
                 _ => {}
             }
@@ -80,9 +96,19 @@ impl Templates {
         templates
     }
 
-    /// The templates as texts.
+    /// The templates that are worth keeping, as texts: those of many messages, and only if a message
+    /// does not tell the template by itself.
     pub fn to_texts(&self) -> Vec<Vec<u8>> {
-        self.all.iter().map(|words| words.join(&b' ')).collect()
+        let all: usize = self.learned.iter().map(|(count, _)| count).sum();
+        let least = (all / SHARE).max(LEAST);
+        let mut kept: Vec<usize> = (0..self.all.len()).collect();
+        kept.retain(|&i| {
+            let learned = self.learned.get(i);
+            learned.is_none_or(|(count, widened)| *widened && *count >= least)
+        });
+        kept.sort_by_key(|&i| std::cmp::Reverse(self.learned.get(i).map_or(0, |l| l.0)));
+        kept.truncate(MOST_KEPT);
+        kept.into_iter().map(|i| self.all[i].join(&b' ')).collect()
     }
 
     /// Templates from texts.
@@ -143,7 +169,10 @@ pub fn id(text: &[u8]) -> i64 {
 /// The words of a message that its template does not tell.
 pub fn variables<'m>(message: &'m [u8], template: &[u8]) -> Vec<&'m [u8]> {
     let pairs = words(message).zip(words(template));
-    pairs.filter(|(_, of)| *of == ANY).map(|(word, _)| word).collect()
+    pairs
+        .filter(|(_, of)| *of == ANY)
+        .map(|(word, _)| word)
+        .collect()
 }
 
 #[cfg(test)]
@@ -157,6 +186,7 @@ mod tests {
             "Receiving block blk_2 src: /10.0.0.9",
             "session opened for user root",
             "session opened for user guest",
+            "session opened for user daemon",
         ];
         let learned = Templates::learn(messages.iter().map(|m| m.as_bytes()));
         let texts = learned.to_texts();
@@ -165,15 +195,23 @@ mod tests {
             let mut text = Vec::new();
             templates.of(message.as_bytes(), &mut text);
             let variables = variables(message.as_bytes(), &text);
-            let variables = variables.iter().map(|v| String::from_utf8_lossy(v).into_owned());
+            let variables = variables
+                .iter()
+                .map(|v| String::from_utf8_lossy(v).into_owned());
             let variables: Vec<String> = variables.collect();
             (String::from_utf8(text).unwrap(), variables)
         };
         assert_eq!(
-            of("Receiving  block blk_7 src: /h1"),
-            ("Receiving block <*> src: <*>".into(), vec!["blk_7".into(), "/h1".into()])
+            of("Receiving  block blk_7 src: /h1 "),
+            (
+                "Receiving block <*> src: <*>".into(),
+                vec!["blk_7".into(), "/h1".into()]
+            )
         );
-        assert_eq!(of("session opened for user x").0, "session opened for user <*>");
+        assert_eq!(
+            of("session opened for user x").0,
+            "session opened for user <*>"
+        );
         assert_eq!(of("never seen 5 times").0, "never seen <*> times");
         assert_eq!(of("").0, "");
     }

@@ -284,9 +284,27 @@ impl Out {
         self.put(&digits, at, WIDEST);
     }
 
+    /// A time of more than a day, as only a damaged file has it.
+    #[cold]
+    fn strange_time(&mut self, seconds: u64, fraction: u64, digits: usize, comma: bool) {
+        self.decimal(seconds / 3600, 2);
+        self.byte(b':');
+        self.decimal(seconds / 60 % 60, 2);
+        self.byte(b':');
+        self.decimal(seconds % 60, 2);
+        if digits > 0 {
+            self.byte(if comma { b',' } else { b'.' });
+            self.decimal(fraction, digits);
+        }
+    }
+
     /// The text.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes.truncate(self.len);
+        // More may have been expected than came.
+        if self.bytes.capacity() > 2 * self.len + GROWTH {
+            self.bytes.shrink_to_fit();
+        }
         self.bytes
     }
 
@@ -358,16 +376,27 @@ impl Print {
             Self::Time(digits, comma) => {
                 let unit = 10u64.pow(*digits);
                 let value = value.unsigned_abs();
-                let (seconds, fraction) = (value / unit, value % unit);
-                out.decimal(seconds / 3600, 2);
-                out.byte(b':');
-                out.decimal(seconds / 60 % 60, 2);
-                out.byte(b':');
-                out.decimal(seconds % 60, 2);
-                if *digits > 0 {
-                    out.byte(if *comma { b',' } else { b'.' });
-                    out.decimal(fraction, *digits as usize);
+                let (seconds, mut fraction) = (value / unit, value % unit);
+                if seconds >= 360_000 {
+                    return out.strange_time(seconds, fraction, *digits as usize, *comma);
                 }
+                let mut text = [b':'; 2 * COPIED];
+                let parts = [seconds / 3600, seconds / 60 % 60, seconds % 60];
+                for (at, part) in parts.into_iter().enumerate() {
+                    let pair = 2 * part as usize;
+                    text[3 * at] = PAIRS[pair];
+                    text[3 * at + 1] = PAIRS[pair + 1];
+                }
+                let mut len = 8;
+                if *digits > 0 {
+                    text[8] = if *comma { b',' } else { b'.' };
+                    len = 9 + *digits as usize;
+                    for digit in text[9..len].iter_mut().rev() {
+                        *digit = b'0' + (fraction % 10) as u8;
+                        fraction /= 10;
+                    }
+                }
+                out.put(&text, 0, len);
             }
         }
     }
@@ -417,7 +446,11 @@ mod tests {
         out.expect(100);
         let mut expected = Vec::new();
         let mut start = 0;
-        for len in [0, 1, 31, 32, 33, 90_000, 5, 64, 0, 1000].into_iter().cycle().take(24) {
+        for len in [0, 1, 31, 32, 33, 90_000, 5, 64, 0, 1000]
+            .into_iter()
+            .cycle()
+            .take(24)
+        {
             let end = (start + len).min(text.len());
             out.put(&text, start, end);
             expected.extend_from_slice(&text[start..end]);

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, ListArray,
-    ListBuilder, StringBuilder,
+    ListBuilder, StringArray, StringBuilder,
 };
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Int64Type};
@@ -67,12 +67,12 @@ pub enum View {
     Message(Said),
     /// A word of the header.
     Field(Vec<Sort>, usize),
-    /// The number of the message's template.
-    TemplateId(Said, Arc<Templates>),
+    /// The number of the message's template, which is its parent.
+    TemplateId,
     /// The message's template.
     Template(Said, Arc<Templates>),
-    /// The words of the message that its template does not tell.
-    Variables(Said, Arc<Templates>),
+    /// The words of the message that its template, its second parent, does not tell.
+    Variables(Said),
     /// The value of a key of a JSON object.
     Json(Vec<u8>),
 }
@@ -123,12 +123,19 @@ struct Stored {
     /// A key, as it is between its quotes.
     #[prost(bytes = "vec", optional, tag = "4")]
     key: Option<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "5")]
-    templates: Vec<Vec<u8>>,
+    /// One a line.
+    #[prost(bytes = "vec", tag = "5")]
+    templates: Vec<u8>,
+    /// Bytes of the templates if they are compressed with zstd.
+    #[prost(uint64, tag = "6")]
+    unpacked: u64,
 }
 
 /// Of fewer rows than one in so many, just their lines are rebuilt.
 const FEW: usize = 4;
+/// Level at which templates are compressed, and most bytes that they unpack to.
+const PACKED: i32 = 19;
+const MOST_UNPACKED: u64 = 1 << 20;
 
 /// What is known before a line: of the record that may go on with it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -209,10 +216,8 @@ impl View {
         let numbers = |header: &[Sort]| header.iter().map(|s| *s as u32).collect();
         let mut stored = Stored::default();
         let (said, templates) = match self {
-            Self::Message(said) => (Some(said), None),
-            Self::TemplateId(said, templates)
-            | Self::Template(said, templates)
-            | Self::Variables(said, templates) => (Some(said), Some(templates)),
+            Self::Message(said) | Self::Variables(said) => (Some(said), None),
+            Self::Template(said, templates) => (Some(said), Some(templates)),
             _ => (None, None),
         };
         match (self, said) {
@@ -224,7 +229,14 @@ impl View {
             }
             _ => {}
         }
-        stored.templates = templates.map_or_else(Vec::new, |t| t.to_texts());
+        if let Some(texts) = templates.map(|t| t.to_texts()).filter(|t| !t.is_empty()) {
+            stored.templates = texts.join(&b'\n');
+            let packed = zstd::bulk::compress(&stored.templates, PACKED);
+            if let Some(packed) = packed.ok().filter(|p| p.len() < stored.templates.len()) {
+                stored.unpacked = stored.templates.len() as u64;
+                stored.templates = packed;
+            }
+        }
         let view = match self {
             Self::Line => "line",
             Self::Timestamp => "timestamp",
@@ -232,9 +244,9 @@ impl View {
             Self::Record => "record",
             Self::Message(_) => "message",
             Self::Field(..) => "field",
-            Self::TemplateId(..) => "template_id",
+            Self::TemplateId => "template_id",
             Self::Template(..) => "template",
-            Self::Variables(..) => "variables",
+            Self::Variables(_) => "variables",
             Self::Json(_) => "json",
         };
         stored.view = view.to_owned();
@@ -257,8 +269,14 @@ impl View {
             })
         };
         let templates = || {
-            let texts = stored.templates.iter();
-            Arc::new(Templates::of_texts(texts.map(Vec::as_slice)))
+            let texts = match stored.unpacked {
+                0 => stored.templates.clone(),
+                len if len > MOST_UNPACKED => return Err(Error::corrupt("too many log templates")),
+                len => zstd::bulk::decompress(&stored.templates, len as usize)
+                    .map_err(|e| Error::corrupt(format!("log templates do not unpack: {e}")))?,
+            };
+            let texts = texts.split(|b| *b == b'\n').filter(|t| !t.is_empty());
+            Ok::<_, Error>(Arc::new(Templates::of_texts(texts)))
         };
         Ok(match stored.view.as_str() {
             "line" => Self::Line,
@@ -267,9 +285,9 @@ impl View {
             "record" => Self::Record,
             "message" => Self::Message(said()?),
             "field" => Self::Field(header()?, stored.item as usize),
-            "template_id" => Self::TemplateId(said()?, templates()),
-            "template" => Self::Template(said()?, templates()),
-            "variables" => Self::Variables(said()?, templates()),
+            "template_id" => Self::TemplateId,
+            "template" => Self::Template(said()?, templates()?),
+            "variables" => Self::Variables(said()?),
             "json" => Self::Json(stored.key.clone().unwrap_or_default()),
             other => {
                 return Err(Error::unsupported(format!(
@@ -351,27 +369,37 @@ impl View {
                     put(Some(&text));
                 }))
             }
-            Self::TemplateId(said, templates) => {
-                let (mut memory, mut text) = (Vec::new(), Vec::new());
-                let values = (0..lines.len()).map(|i| {
-                    templates.of(said.of(lines.value(i), &mut memory), &mut text);
-                    template::id(&text)
-                });
-                Ok(Arc::new(Int64Array::from_iter_values(values)))
+            Self::TemplateId | Self::Variables(_) => {
+                Err(Error::corrupt("a log view that lacks its template"))
             }
-            Self::Variables(said, templates) => {
-                let (mut memory, mut text) = (Vec::new(), Vec::new());
+        }
+    }
+
+    /// The view of lines whose templates are known.
+    fn of_templates(
+        &self,
+        lines: Option<&BinaryArray>,
+        templates: &StringArray,
+    ) -> Result<ArrayRef> {
+        match (self, lines) {
+            (Self::Variables(said), Some(lines)) if lines.len() == templates.len() => {
+                let mut memory = Vec::new();
                 let mut out = ListBuilder::new(StringBuilder::new());
                 for i in 0..lines.len() {
                     let message = said.of(lines.value(i), &mut memory);
-                    templates.of(message, &mut text);
-                    for word in template::variables(message, &text) {
+                    let template = templates.value(i).as_bytes();
+                    for word in template::variables(message, template) {
                         out.values().append_value(String::from_utf8_lossy(word));
                     }
                     out.append(true);
                 }
                 Ok(Arc::new(out.finish()))
             }
+            (Self::TemplateId, None) => {
+                let ids = (0..templates.len()).map(|i| template::id(templates.value(i).as_bytes()));
+                Ok(Arc::new(Int64Array::from_iter_values(ids)))
+            }
+            _ => Err(Error::corrupt("a log view of other parents")),
         }
     }
 
@@ -381,9 +409,9 @@ impl View {
         match self {
             Self::Message(_)
             | Self::Field(..)
-            | Self::TemplateId(..)
+            | Self::TemplateId
             | Self::Template(..)
-            | Self::Variables(..)
+            | Self::Variables(_)
             | Self::Json(_) => {
                 let of = self.of(lines, &mut before);
                 of.is_ok_and(|of| of.to_data() == array.to_data())
@@ -481,9 +509,9 @@ impl View {
         match self {
             // A byte that is not UTF-8 becomes three.
             Self::Line => 3 * lines.value_data().len() as u64 + 4 * lines.len() as u64,
-            Self::Timestamp | Self::Record | Self::TemplateId(..) => 9 * lines.len() as u64,
+            Self::Timestamp | Self::Record | Self::TemplateId => 9 * lines.len() as u64,
             // Words are two bytes at least, with what parts them.
-            Self::Variables(..) => 5 * lines.value_data().len() as u64 + 4 * lines.len() as u64,
+            Self::Variables(_) => 5 * lines.value_data().len() as u64 + 4 * lines.len() as u64,
             Self::Message(_) | Self::Field(..) | Self::Template(..) | Self::Json(_) => {
                 3 * lines.value_data().len() as u64 + 4 * lines.len() as u64
             }
@@ -508,6 +536,13 @@ impl Before {
         }
         self.row = self.row.wrapping_add(1);
     }
+}
+
+fn templates_of(parent: &ArrayRef) -> Result<&StringArray> {
+    let templates = parent
+        .as_string_opt::<i32>()
+        .filter(|t| t.null_count() == 0);
+    templates.ok_or_else(|| Error::corrupt("a log view of something that is no template"))
 }
 
 fn lines(parent: &ArrayRef) -> Result<&BinaryArray> {
@@ -540,19 +575,19 @@ impl Encoding for LogView {
         else {
             return Ok(None);
         };
-        let (Ok(view), Ok(lines)) = (model.parsed(KIND, View::parse), lines(parent)) else {
+        let Ok(view) = model.parsed(KIND, View::parse) else {
             return Ok(None);
         };
-        if array.is_empty() || lines.len() != array.len() {
-            return Ok(None);
-        }
         let node = |before: &Before| {
             let mut node = Node::new(ID, array.len());
             if *before != Before::default() {
                 node = node.with_metadata(before);
             }
             node.model = Some(index);
-            node.parents = vec![0];
+            node.parents = match *view {
+                View::Variables(_) => vec![0, 1],
+                _ => vec![0],
+            };
             node
         };
         // Values that nobody has yet: readers derive them.
@@ -563,6 +598,12 @@ impl Encoding for LogView {
                 ..Before::default()
             };
             return Ok(view.is_local().then(|| node(&by_row)));
+        }
+        let Ok(lines) = lines(parent) else {
+            return Ok(None);
+        };
+        if array.is_empty() || lines.len() != array.len() {
+            return Ok(None);
         }
         for before in view.guesses(lines, array) {
             if view.gives(lines, before.clone(), array) {
@@ -599,11 +640,22 @@ impl Encoding for LogView {
         // A line's own words are enough for `line`; the others need the lines before.
         let local = view.is_local();
         let all = Selection::all();
-        let parent = context.parent(node, 0, if local { selection } else { &all })?;
+        let rows = if local { selection } else { &all };
+        let parent = context.parent(node, 0, rows)?;
+        if let View::TemplateId = *view {
+            context.reserve(9 * parent.len() as u64)?;
+            return view.of_templates(None, templates_of(&parent)?);
+        }
         let lines = lines(&parent)?;
         let level = before.level.as_ref().map_or(0, String::len);
         context.reserve(view.room(lines) + (level as u64).saturating_mul(lines.len() as u64))?;
-        let array = view.of(lines, &mut before)?;
+        let array = match *view {
+            View::Variables(_) => {
+                let templates = context.parent(node, 1, rows)?;
+                view.of_templates(Some(lines), templates_of(&templates)?)?
+            }
+            _ => view.of(lines, &mut before)?,
+        };
         let fits = match (array.data_type(), data_type) {
             (DataType::List(a), DataType::List(b)) => a.data_type() == b.data_type(),
             (a, b) => a == b,

@@ -8,14 +8,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use super::TEXT;
 use crate::encoding::log::header::{self, Sort};
 use crate::encoding::log::template::Templates;
-use crate::encoding::log::{json, lines};
 use crate::encoding::log::view::{self, Before, Said, View, without_terminator};
+use crate::encoding::log::{json, lines};
 use crate::encoding::physical;
 use crate::error::{Error, Result};
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
 
 /// Lines from which headers, keys and templates are learned.
-const LEARNED: usize = 20_000;
+const LEARNED: usize = 5000;
 /// Most keys of JSON objects that become columns, and the share of the lines that must have them.
 const MOST_KEYS: usize = 64;
 const KEY_SHARE: f64 = 0.01;
@@ -51,9 +51,8 @@ impl LogLayout {
 
 impl Layout for LogLayout {
     fn columns(&mut self, first: &RecordBatch) -> Result<Vec<ColumnSpec>> {
-        let view = |name: &str, data_type, nullable, view| {
-            (Field::new(name, data_type, nullable), view)
-        };
+        let view =
+            |name: &str, data_type, nullable, view| (Field::new(name, data_type, nullable), view);
         let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
         self.views = vec![
             view("line", DataType::Utf8, false, View::Line),
@@ -70,11 +69,19 @@ impl Layout for LogLayout {
             words: None,
         };
         let text = Field::new(TEXT, DataType::Binary, false);
-        let mut specs = vec![spec(text, ColumnRole::Hidden, vec![], Some(0))];
+        let mut specs: Vec<ColumnSpec> = vec![spec(text, ColumnRole::Hidden, vec![], Some(0))];
         for (i, field) in self.shown_fields().into_iter().enumerate() {
-            specs.push(match i < self.views.len() {
-                true => spec(field, ColumnRole::Derived, vec![0], Some(0)),
-                false => spec(field, ColumnRole::Visible, vec![], None),
+            let template = specs.iter().position(|s| s.field.name() == "template");
+            specs.push(match self.views.get(i).map(|(_, view)| view) {
+                Some(view) => {
+                    let parents = match (view, template) {
+                        (View::TemplateId, Some(template)) => vec![template],
+                        (View::Variables(_), Some(template)) => vec![0, template],
+                        _ => vec![0],
+                    };
+                    spec(field, ColumnRole::Derived, parents, Some(0))
+                }
+                None => spec(field, ColumnRole::Visible, vec![], None),
             });
         }
         Ok(specs)
@@ -103,7 +110,7 @@ impl Layout for LogLayout {
                 View::Record => Arc::clone(&records),
                 View::Line => view.of(lines, &mut Before::default())?,
                 // Readers derive these.
-                _ => Arc::new(NullArray::new(lines.len())) as ArrayRef,
+                _ => Arc::new(NullArray::new(lines.len())),
             };
             let array = match array.data_type() {
                 DataType::Null => array,
@@ -126,17 +133,26 @@ impl Layout for LogLayout {
 }
 
 fn lines_of(batch: &RecordBatch) -> Result<&BinaryArray> {
-    let lines = batch.columns().first().and_then(|c| c.as_binary_opt::<i32>());
+    let lines = batch
+        .columns()
+        .first()
+        .and_then(|c| c.as_binary_opt::<i32>());
     lines.ok_or_else(|| Error::invalid("lines of a log are bytes"))
 }
 
 /// Views that are learned from a file's first lines.
 fn learned(lines: &BinaryArray) -> Vec<(Field, View)> {
     let step = (lines.len() / LEARNED).max(1);
-    let sample = || (0..lines.len()).step_by(step).map(|i| without_terminator(lines.value(i)));
+    let sample = || {
+        (0..lines.len())
+            .step_by(step)
+            .map(|i| without_terminator(lines.value(i)))
+    };
     let keys = keys(sample());
     let header = header::learn(sample());
-    let message = MESSAGE_KEYS.into_iter().find(|k| keys.iter().any(|key| key == k));
+    let message = MESSAGE_KEYS
+        .into_iter()
+        .find(|k| keys.iter().any(|key| key == k));
     let said = match message {
         Some(key) => Said::At(key.to_vec()),
         None => Said::After(header.clone()),
@@ -149,13 +165,10 @@ fn learned(lines: &BinaryArray) -> Vec<(Field, View)> {
         views.push((Field::new(name, data_type, nullable), view));
     };
     let variables = DataType::new_list(DataType::Utf8, true);
-    let of = || (said.clone(), Arc::clone(&templates));
-    let (a, b) = of();
-    add("template_id", DataType::Int64, false, View::TemplateId(a, b));
-    let (a, b) = of();
-    add("template", DataType::Utf8, false, View::Template(a, b));
-    let (a, b) = of();
-    add("variables", variables, false, View::Variables(a, b));
+    let template = View::Template(said.clone(), templates);
+    add("template", DataType::Utf8, false, template);
+    add("template_id", DataType::Int64, false, View::TemplateId);
+    add("variables", variables, false, View::Variables(said.clone()));
     add("message", DataType::Utf8, false, View::Message(said));
     let taken = ["line", "timestamp", "level", "record", "line_no", "file"];
     let mut names: Vec<String> = taken.iter().map(|n| n.to_string()).collect();
@@ -192,7 +205,7 @@ fn learned(lines: &BinaryArray) -> Vec<(Field, View)> {
 fn keys<'l>(lines: impl Iterator<Item = &'l [u8]>) -> Vec<Vec<u8>> {
     let mut found: Vec<(Vec<u8>, usize)> = Vec::new();
     let (mut all, mut objects) = (0usize, 0usize);
-    for line in lines.take(LEARNED / 4) {
+    for line in lines.take(LEARNED) {
         all += 1;
         objects += usize::from(line.starts_with(b"{") && line.trim_ascii_end().ends_with(b"}"));
         for (key, _) in json::Members::of(line) {

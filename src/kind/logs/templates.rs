@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 
 use crate::error::{Error, Result};
@@ -26,7 +26,10 @@ pub fn templates(file: &File) -> Result<Vec<TemplateCount>> {
     let schema = file.meta().schema()?;
     let place = |name: &str| {
         schema.index_of(name).map_err(|_| {
-            Error::invalid(format!("'{}' has no column '{name}': it is no log", file.meta().name()))
+            Error::invalid(format!(
+                "'{}' has no column '{name}': it is no log",
+                file.meta().name()
+            ))
         })
     };
     let columns = [place("template_id")?, place("template")?, place("line")?];
@@ -34,7 +37,10 @@ pub fn templates(file: &File) -> Result<Vec<TemplateCount>> {
     for batch in file.scan(ScanRequest::columns(columns))? {
         let batch = batch?;
         let wrong = || Error::corrupt("columns of a log of other types");
-        let ids = batch.column(0).as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
+        let ids = batch
+            .column(0)
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(wrong)?;
         let texts = batch.column(1).as_string_opt::<i32>().ok_or_else(wrong)?;
         let lines = batch.column(2).as_string_opt::<i32>().ok_or_else(wrong)?;
         for row in 0..ids.len() {

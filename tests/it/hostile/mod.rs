@@ -2,5 +2,6 @@
 //! within bounds of memory and time.
 
 mod files;
+mod logs;
 mod mutate;
 mod nodes;

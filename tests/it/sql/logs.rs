@@ -11,13 +11,34 @@ fn lines() -> Vec<String> {
     (0..30_000u64)
         .map(|i| {
             let id = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let stamp = format!("2024-03-0{} {:02}:{:02}:{:02},{:03}", 1 + i / 20_000, i / 3600 % 24, i / 60 % 60, i % 60, i % 1000);
+            let stamp = format!(
+                "2024-03-0{} {:02}:{:02}:{:02},{:03}",
+                1 + i / 20_000,
+                i / 3600 % 24,
+                i / 60 % 60,
+                i % 60,
+                i % 1000
+            );
             match i % 7 {
-                0 => format!("{stamp} ERROR [main] disk: d{} failed after {} tries", i % 9, i % 50),
-                1 => format!("{stamp} WARN [w-{}] call: slow, took {}ms id={id:016x}", i % 4, i % 9000),
+                0 => format!(
+                    "{stamp} ERROR [main] disk: d{} failed after {} tries",
+                    i % 9,
+                    i % 50
+                ),
+                1 => format!(
+                    "{stamp} WARN [w-{}] call: slow, took {}ms id={id:016x}",
+                    i % 4,
+                    i % 9000
+                ),
                 2 => format!("    at com.example.Main.run(Main.java:{})", i % 400),
                 3 => format!("{stamp} INFO [main] cache: 100% of node_{} _x", i % 3),
-                _ => format!("{stamp} INFO [w-{}] store: Receiving block blk_{} from 10.0.{}.{}", i % 4, id as i64, i % 4, i % 30),
+                _ => format!(
+                    "{stamp} INFO [w-{}] store: Receiving block blk_{} from 10.0.{}.{}",
+                    i % 4,
+                    id as i64,
+                    i % 4,
+                    i % 30
+                ),
             }
         })
         .collect()
@@ -52,13 +73,34 @@ async fn predicates_on_lines_answer_what_a_look_at_each_answers() {
         ("line LIKE '%absent%'".into(), holds("absent")),
         (format!("line LIKE '%{id}%'"), holds(&id)),
         ("line LIKE '%10.0.3.2%'".into(), holds("10.0.3.2")),
-        ("line ILIKE '%receiving BLOCK%'".into(), holds("Receiving block")),
-        ("line LIKE '%100\\% of node\\_1%'".into(), holds("100% of node_1")),
-        ("line LIKE '    at %java:7)'".into(), matches("^    at .*java:7\\)$")),
-        ("line NOT LIKE '%INFO%'".into(), matches("^(.*(ERROR|WARN)|    at )")),
-        ("line ~ 'took [0-9]{4}ms'".into(), matches("took [0-9]{4}ms")),
-        ("contains(line, 'failed after 7 ')".into(), holds("failed after 7 ")),
-        (format!("line = '{exact}'"), Box::new(move |l: &str| l == exact)),
+        (
+            "line ILIKE '%receiving BLOCK%'".into(),
+            holds("Receiving block"),
+        ),
+        (
+            "line LIKE '%100\\% of node\\_1%'".into(),
+            holds("100% of node_1"),
+        ),
+        (
+            "line LIKE '    at %java:7)'".into(),
+            matches("^    at .*java:7\\)$"),
+        ),
+        (
+            "line NOT LIKE '%INFO%'".into(),
+            matches("^(.*(ERROR|WARN)|    at )"),
+        ),
+        (
+            "line ~ 'took [0-9]{4}ms'".into(),
+            matches("took [0-9]{4}ms"),
+        ),
+        (
+            "contains(line, 'failed after 7 ')".into(),
+            holds("failed after 7 "),
+        ),
+        (
+            format!("line = '{exact}'"),
+            Box::new(move |l: &str| l == exact),
+        ),
         (
             "(line LIKE '%d3 failed%' OR line LIKE '%Main.java:77)%') AND line LIKE '%a%'".into(),
             matches("d3 failed|Main.java:77\\)"),
@@ -69,7 +111,8 @@ async fn predicates_on_lines_answer_what_a_look_at_each_answers() {
         let file = stored(&folder, &lines, profile);
         let context = session(2);
         for (condition, is_hit) in &cases {
-            let sql = format!("SELECT line_no, line FROM {file} WHERE {condition} ORDER BY line_no");
+            let sql =
+                format!("SELECT line_no, line FROM {file} WHERE {condition} ORDER BY line_no");
             let found = rows(&context, &sql).await;
             let hits = lines.iter().enumerate().filter(|(_, line)| is_hit(line));
             let wanted: Vec<String> = hits.map(|(i, _)| (i + 1).to_string()).collect();
@@ -108,15 +151,26 @@ async fn views_tell_messages_templates_and_their_variables() {
          FROM {file} WHERE line_no = 1"
     ))
     .await;
-    for part in ["d0 failed after 0 tries", "<*> failed after <*> tries", "d0,0", "disk", "main"] {
+    for part in [
+        "d0 failed after 0 tries",
+        "<*> failed after <*> tries",
+        "d0,0",
+        "disk",
+        "main",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let counted = rows(
         &context,
-        &format!("SELECT template, count(*) n, count(component) c FROM {file} GROUP BY 1 ORDER BY 2 DESC"),
+        &format!(
+            "SELECT template, count(*) n, count(component) c FROM {file} GROUP BY 1 ORDER BY 2 DESC"
+        ),
     )
     .await;
-    assert!(counted[0].contains("Receiving block <*> from <*>"), "{counted:?}");
+    assert!(
+        counted[0].contains("Receiving block <*> from <*>"),
+        "{counted:?}"
+    );
     assert!(counted.len() < 12, "{counted:?}");
     let headed = one(format!("SELECT count(component) FROM {file}")).await;
     let wanted = lines.iter().filter(|l| !l.starts_with(' ')).count();
@@ -148,7 +202,11 @@ async fn keys_of_objects_are_columns() {
     for part in ["4995", "got \"4995\"", "got <*>", "info"] {
         assert!(found[0].contains(part), "{found:?}");
     }
-    let counted = rows(&context, &format!("SELECT count(n), count(o), count(msg) FROM {file}")).await;
+    let counted = rows(
+        &context,
+        &format!("SELECT count(n), count(o), count(msg) FROM {file}"),
+    )
+    .await;
     for part in ["1000", "4000", "5000"] {
         assert!(counted[0].contains(part), "{counted:?}");
     }

@@ -22,9 +22,21 @@ const USAGE: &str = "usage: grep LOG [--rounds N] [--level L] [--work DIR]";
 /// What is looked for, with the bar that was set for it: how many times as fast as `zstd -dc | rg`.
 const QUERIES: [(&str, &[&str], Option<f64>); 18] = [
     ("absent term", &["-c", "-F", "zzabsentterm"], Some(15.0)),
-    ("absent term, any case", &["-c", "-i", "ZZAbsentTerm"], Some(15.0)),
-    ("rare id", &["-c", "--", "blk_-1608999687919862906"], Some(4.0)),
-    ("rare id, its lines", &["--", "blk_-1608999687919862906"], Some(4.0)),
+    (
+        "absent term, any case",
+        &["-c", "-i", "ZZAbsentTerm"],
+        Some(15.0),
+    ),
+    (
+        "rare id",
+        &["-c", "--", "blk_-1608999687919862906"],
+        Some(4.0),
+    ),
+    (
+        "rare id, its lines",
+        &["--", "blk_-1608999687919862906"],
+        Some(4.0),
+    ),
     ("`error`", &["-c", "error"], Some(2.0)),
     ("`error`, any case", &["-c", "-i", "error"], None),
     ("`error`, its lines", &["error"], None),
@@ -37,14 +49,21 @@ const QUERIES: [(&str, &[&str], Option<f64>); 18] = [
     ("all but `INFO`", &["-c", "-v", "INFO"], None),
     ("a number and a unit", &["-c", "[0-9]{5}ms"], None),
     ("a class between letters", &["-c", "E[A-Z]+R"], None),
-    ("two words, any between", &["-c", "(WARN|ERROR).*(timeout|refused)"], None),
+    (
+        "two words, any between",
+        &["-c", "(WARN|ERROR).*(timeout|refused)"],
+        None,
+    ),
     ("empty lines", &["-c", "^$"], None),
 ];
 
 /// Runs a line of shell with arguments; gives the processor time of its processes and its output.
 fn run(line: &str, arguments: &[&str], out: &Path) -> Result<(f64, Vec<u8>)> {
     let line = format!("exec 3>&1; {{ {line}; }} > '{}'; times >&3", out.display());
-    let output = Command::new("bash").args(["-c", &line, "search"]).args(arguments).output()?;
+    let output = Command::new("bash")
+        .args(["-c", &line, "search"])
+        .args(arguments)
+        .output()?;
     let times = String::from_utf8(output.stdout)?;
     let of_children = times.lines().nth(1).ok_or("bash told no times")?;
     let mut seconds = 0.0;
@@ -77,7 +96,9 @@ fn search(words: &[String]) -> Result<ExitCode> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
     let files = [PathBuf::from(file)];
-    let found = grep(pattern, &files, &options, &mut out, &mut |e| failed = Some(e))?;
+    let found = grep(pattern, &files, &options, &mut out, &mut |e| {
+        failed = Some(e)
+    })?;
     std::io::Write::flush(&mut out)?;
     match failed {
         Some(error) => Err(error.into()),
@@ -132,12 +153,24 @@ fn main() -> Result<ExitCode> {
     let own = std::env::current_exe()?;
     let lines = [
         format!("'{}' --search \"$@\" '{}'", own.display(), stored.display()),
-        format!("zstd -dcq '{}' | rg -a --no-line-number \"$@\"", packed.display()),
+        format!(
+            "zstd -dcq '{}' | rg -a --no-line-number \"$@\"",
+            packed.display()
+        ),
         format!("rg -a --no-line-number \"$@\" '{}'", log.display()),
     ];
     println!(
         "{}",
-        header(&["search", "ours, s", "zstd -dc, rg, s", "times as fast", "bar", "rg, s", "bytes", "same"])
+        header(&[
+            "search",
+            "ours, s",
+            "zstd -dc, rg, s",
+            "times as fast",
+            "bar",
+            "rg, s",
+            "bytes",
+            "same"
+        ])
     );
     let mut all_same = true;
     for (name, arguments, bar) in QUERIES {

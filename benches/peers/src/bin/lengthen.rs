@@ -94,7 +94,8 @@ fn date(text: &[u8], round: u64) -> Option<(usize, Vec<u8>)> {
     }
     let head = text.get(..11)?;
     let month = MONTHS.chunks(3).position(|m| *m == head[3..6])?;
-    let sound = head[2] == b'/' && head[6] == b'/' && are_digits(&head[..2]) && are_digits(&head[7..]);
+    let sound =
+        head[2] == b'/' && head[6] == b'/' && are_digits(&head[..2]) && are_digits(&head[7..]);
     (sound && number(&head[..2]) > 0).then(|| {
         let (y, m, d) = later(&head[7..], month as u64 + 1, number(&head[..2]), round);
         let name = String::from_utf8_lossy(&MONTHS[3 * (m as usize - 1)..3 * m as usize]);

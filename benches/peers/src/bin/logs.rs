@@ -100,8 +100,15 @@ fn main() -> Result<ExitCode> {
     let mut ratios: Vec<[f64; 3]> = Vec::new();
     let mut speeds: Vec<[(f64, f64); 3]> = Vec::new();
     let mut all_exact = true;
-    for folder in listed(&arguments.directory)?.into_iter().filter(|p| p.is_dir()) {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for folder in listed(&arguments.directory)?
+        .into_iter()
+        .filter(|p| p.is_dir())
+    {
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if !arguments.only.is_empty() && !arguments.only.contains(&name) {
             continue;
         }
@@ -112,7 +119,11 @@ fn main() -> Result<ExitCode> {
         let all: Vec<u8> = texts.iter().flat_map(|(_, t)| t.iter().copied()).collect();
         let zstd = zstd::bulk::compress(&all, 19)?.len();
         let times = |bytes: usize| all.len() as f64 / bytes as f64;
-        let mut cells = vec![name, number(all.len() as u64), format!("{:.2}", times(zstd))];
+        let mut cells = vec![
+            name,
+            number(all.len() as u64),
+            format!("{:.2}", times(zstd)),
+        ];
         let (mut ratio, mut speed, mut exact) = ([0.0; 3], [(0.0, 0.0); 3], true);
         for (i, profile) in PROFILES.into_iter().enumerate() {
             let measured = measure(&texts, profile, arguments.rounds)?;
@@ -129,7 +140,16 @@ fn main() -> Result<ExitCode> {
         speeds.push(speed);
     }
     println!("\nGeometric means:\n");
-    println!("{}", header(&["profile", "ratio / zstd -19's", "worst", "MB/s in", "MB/s out"]));
+    println!(
+        "{}",
+        header(&[
+            "profile",
+            "ratio / zstd -19's",
+            "worst",
+            "MB/s in",
+            "MB/s out"
+        ])
+    );
     for (i, name) in names.into_iter().enumerate() {
         let of: Vec<f64> = ratios.iter().map(|r| r[i]).collect();
         let worst = of.iter().copied().fold(f64::INFINITY, f64::min);

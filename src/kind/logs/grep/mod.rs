@@ -226,8 +226,16 @@ impl<'a> Search<'a> {
                 continue;
             };
             let of_chunk = |row: u64| (row + first - start) as usize;
-            let here = || shown.iter().map(|s| s.0).filter(|row| *row >= from).map(of_chunk);
-            let at_hand = rebuilt.as_ref().is_some_and(|r| here().all(|row| r.has(row)));
+            let here = || {
+                shown
+                    .iter()
+                    .map(|s| s.0)
+                    .filter(|row| *row >= from)
+                    .map(of_chunk)
+            };
+            let at_hand = rebuilt
+                .as_ref()
+                .is_some_and(|r| here().all(|row| r.has(row)));
             if !at_hand {
                 let mut wanted = vec![false; count];
                 here().for_each(|row| wanted[row] = true);
@@ -243,7 +251,9 @@ impl<'a> Search<'a> {
             for &(row, hit) in &shown {
                 let line = match (row.checked_sub(from), &mut rebuilt) {
                     (Some(_), Some(rebuilt)) => rebuilt.line(of_chunk(row)),
-                    _ => before.get((row - top) as usize).map_or(&[][..], |l| without_feed(l)),
+                    _ => before
+                        .get((row - top) as usize)
+                        .map_or(&[][..], |l| without_feed(l)),
                 };
                 printer.line(self.pattern, row, line, hit)?;
             }

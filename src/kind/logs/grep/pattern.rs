@@ -87,7 +87,9 @@ impl Pattern {
     pub fn lines(&self, lines: &Lines, mut visit: impl FnMut(usize)) {
         let (count, text) = (lines.len(), lines.out.as_slice());
         let starts = lines.offsets.iter().take(count).skip(1);
-        let parted = starts.map(|&o| o as usize).all(|o| text[..o].ends_with(b"\n"));
+        let parted = starts
+            .map(|&o| o as usize)
+            .all(|o| text[..o].ends_with(b"\n"));
         if self.reach == Reach::Text || !parted {
             let matching = (0..count).filter(|&i| self.matches(without_feed(lines.get(i))));
             return matching.for_each(visit);

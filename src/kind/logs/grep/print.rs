@@ -81,7 +81,9 @@ impl<'a> Printer<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.options.max_count.is_some_and(|most| self.found >= most)
+        self.options
+            .max_count
+            .is_some_and(|most| self.found >= most)
     }
 
     /// Counts hits.
@@ -93,11 +95,17 @@ impl<'a> Printer<'a> {
     /// Chooses the rows to print, of those up to `end`, and tells which of them are hits.
     pub fn choose(&mut self, end: u64, hits: impl Iterator<Item = u64>) -> Vec<(u64, bool)> {
         let mut shown = Vec::new();
+        // Hits beyond what is wanted are printed as such, where they are after others.
+        let mut beyond = Vec::new();
         for hit in hits {
             if self.is_full() {
-                break;
+                if hit >= self.next + self.owed {
+                    break;
+                }
+                beyond.push(hit);
+                continue;
             }
-            self.pay(hit, &mut shown);
+            self.pay(hit, &[], &mut shown);
             let from = hit.saturating_sub(self.before).max(self.next);
             shown.extend((from..hit).map(|row| (row, false)));
             shown.push((hit, true));
@@ -105,14 +113,15 @@ impl<'a> Printer<'a> {
             self.owed = self.after;
             self.found += 1;
         }
-        self.pay(end, &mut shown);
+        self.pay(end, &beyond, &mut shown);
         shown
     }
 
     /// Rows after the last hit, up to `end`.
-    fn pay(&mut self, end: u64, shown: &mut Vec<(u64, bool)>) {
+    fn pay(&mut self, end: u64, hits: &[u64], shown: &mut Vec<(u64, bool)>) {
         let paid = self.owed.min(end.saturating_sub(self.next));
-        shown.extend((self.next..self.next + paid).map(|row| (row, false)));
+        let is_hit = |row: u64| hits.binary_search(&row).is_ok();
+        shown.extend((self.next..self.next + paid).map(|row| (row, is_hit(row))));
         self.next += paid;
         self.owed -= paid;
     }
@@ -127,11 +136,12 @@ impl<'a> Printer<'a> {
             }
             (true, true) => {
                 let found: Vec<&[u8]> = pattern.find(line).collect();
-                found.into_iter().try_for_each(|part| self.print(row, part, b':'))
+                found
+                    .into_iter()
+                    .try_for_each(|part| self.print(row, part, b':'))
             }
-            // Of what is around a hit, nothing matches.
-            (true, false) => Ok(()),
-            (false, _) => self.print(row, line, if hit { b':' } else { b'-' }),
+            (true, false) if self.options.count => Ok(()),
+            _ => self.print(row, line, if hit { b':' } else { b'-' }),
         }
     }
 
@@ -151,7 +161,8 @@ impl<'a> Printer<'a> {
             self.line.push(mark);
         }
         if self.options.line_number {
-            self.line.extend_from_slice((row + 1).to_string().as_bytes());
+            self.line
+                .extend_from_slice((row + 1).to_string().as_bytes());
             self.line.push(mark);
         }
         self.line.extend_from_slice(line);
