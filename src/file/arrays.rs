@@ -2,7 +2,7 @@
 
 use arrow::array::*;
 use arrow::compute;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{ByteViewType, DataType};
 
 use crate::error::Result;
 
@@ -20,8 +20,8 @@ pub(crate) fn decoded_bytes(array: &dyn Array) -> u64 {
     };
     nulls
         + match array.data_type() {
-            DataType::Utf8View => views(array.as_string_view().views()),
-            DataType::BinaryView => views(array.as_binary_view().views()),
+            DataType::Utf8View => views(array.as_string_view()),
+            DataType::BinaryView => views(array.as_binary_view()),
             DataType::Dictionary(..) => written_out(array),
             DataType::List(_) => {
                 let list = array.as_list::<i32>();
@@ -60,9 +60,12 @@ pub(crate) fn decoded_bytes(array: &dyn Array) -> u64 {
         }
 }
 
-/// Views with their text; the length is the lower half of the first word.
-fn views(views: &[u128]) -> u64 {
-    views.iter().map(|&v| 16 + u64::from(v as u32)).sum()
+/// Views with their text; the length is the lowest quarter of a view. What lies under a null is not
+/// counted: it may be anything.
+fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> u64 {
+    let views = array.views().iter().enumerate();
+    let held = views.filter(|(row, _)| array.is_valid(*row));
+    16 * array.len() as u64 + held.map(|(_, &view)| u64::from(view as u32)).sum::<u64>()
 }
 
 /// Keys and, for each row, its value.

@@ -53,7 +53,7 @@ pub struct Codes<'a> {
 impl<'a> Codes<'a> {
     /// The bytes of a row and all after it.
     #[inline(always)]
-    fn from_row(&self, i: usize) -> &'a [u8] {
+    fn row_from(&self, i: usize) -> &'a [u8] {
         let row = self.rows.map_or(i, |rows| rows[i] as usize);
         self.bytes.get(row * self.stride..).unwrap_or_default()
     }
@@ -110,7 +110,7 @@ impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
         };
         for i in 0..self.codes.count {
             // What follows a row is multiplied by the zeros at the end of the query.
-            let mut bytes = self.codes.from_row(i);
+            let mut bytes = self.codes.row_from(i);
             let mut sum = simd.no_ints();
             let mut spare = [0; BLOCK];
             match BITS {
@@ -182,7 +182,7 @@ impl Kernel for Signed<'_> {
         let mut products = Vec::with_capacity(self.codes.count);
         let mut squares = Vec::with_capacity(self.codes.count);
         for i in 0..self.codes.count {
-            let bytes = self.codes.from_row(i);
+            let bytes = self.codes.row_from(i);
             let bytes = bytes.get(..self.codes.stride).unwrap_or(bytes);
             let (mut with, mut own) = (simd.no_ints(), simd.no_ints());
             let mut spare = [0; BLOCK];
