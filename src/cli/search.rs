@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[arg(short, long, default_value = VECTOR_COLUMN)]
     column: String,
     /// A vector in brackets, or a .npy, .fvecs or .bvecs file; each of its vectors is a query.
-    #[arg(short, long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true)]
     query: String,
     /// How many rows.
     #[arg(short, default_value_t = 10)]

@@ -632,13 +632,13 @@ fn search_finds_the_nearest_rows_and_their_columns() {
         args.extend(more);
         run(&args)
     };
-    let found = ok(search(&["-q", "q.npy", "-k", "2"]));
+    let found = ok(search(&["--query", "q.npy", "-k", "2"]));
     let lines: Vec<&str> = found.lines().collect();
     assert_eq!(lines[0], "name,_row_id,_distance");
     assert!(lines[1].starts_with("n40,40,"), "{found}");
     assert_eq!(lines.len(), 3);
     let found = ok(search(&[
-        "-q",
+        "--query",
         "[10, 0, 1.5]",
         "-k",
         "1",
@@ -649,22 +649,22 @@ fn search_finds_the_nearest_rows_and_their_columns() {
     ]));
     assert!(!found.contains("n40,"), "{found}");
     fails(
-        search(&["-q", "[1, 2]"]),
+        search(&["--query", "[1, 2]"]),
         2,
         &["the query has 2 values", "'e' have 3"],
     );
     fails(
-        search(&["-q", "[1, nan, 2]"]),
+        search(&["--query", "[1, nan, 2]"]),
         2,
         &["value 1 of the query is NaN"],
     );
     fails(
-        search(&["-q", "[1, x, 2]"]),
+        search(&["--query", "[1, x, 2]"]),
         2,
         &["'x' in the query is no number"],
     );
     fails(
-        run(&["search", "t.pil", "-q", "q.npy"]),
+        run(&["search", "t.pil", "--query", "q.npy"]),
         2,
         &["has no column 'v'"],
     );

@@ -405,6 +405,23 @@ fn bounds_on_codes_never_lose_a_row() {
 }
 
 #[test]
+fn one_dimension_and_odd_ones_are_searched_too() {
+    for (rows, dimension) in [(3000, 1), (40, 3), (30, 129), (9, 777)] {
+        let table = table(vectors(rows, dimension), dimension);
+        let query = vectors(rows + 1, dimension)[rows * dimension..].to_vec();
+        for code in CODES.into_iter().chain(["exact"]) {
+            let file = stored(&table, code);
+            for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+                let all = brute_force(&file, &query, metric, None);
+                let asked = Query::new(metric, query.clone()).unwrap();
+                let found = file.nearest(0, &asked, 7, None).unwrap();
+                assert_eq!(found, all[..7], "{code} {metric:?} {dimension}");
+            }
+        }
+    }
+}
+
+#[test]
 fn null_vectors_are_never_found() {
     let plain = table(vectors(300, 20), 20);
     let list = plain.column(0).as_fixed_size_list();

@@ -1,5 +1,7 @@
 //! Even steps between two bounds, and even parts of a step: the arithmetic of one vector's codes.
 
+use std::ops::Range;
+
 use arrow::buffer::Buffer;
 use half::f16;
 
@@ -168,6 +170,20 @@ impl Bounds {
         self.lower.to_f32() + steps * self.step(levels)
     }
 
+    /// The values of the codes of a vector, as [`Bounds::value`] gives them.
+    pub fn values(self, codes: &[u8], residuals: &[u8], levels: Levels, out: &mut Vec<f32>) {
+        let (lower, step) = (self.lower.to_f32(), self.step(levels));
+        if levels.residual_bits == 0 {
+            out.extend(codes.iter().map(|c| lower + f32::from(*c) * step));
+            return;
+        }
+        let half = (1u32 << (levels.residual_bits - 1)) as f32;
+        let value = |(c, r): (&u8, &u8)| {
+            lower + (f32::from(*c) + (f32::from(*r) - half) / (2.0 * half)) * step
+        };
+        out.extend(codes.iter().zip(residuals).map(value));
+    }
+
     /// The factor by which inner products with the first level are best multiplied:
     /// `|x|^2 / <x, x^>` (RaBitQ, SIGMOD 2024, and EDEN, ICML 2022, for their codes); one where that
     /// is no sensible number.
@@ -217,13 +233,28 @@ pub fn pack(codes: impl Iterator<Item = u32>, bits: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Code `element` of a row of which the bytes from `first` on are at hand.
-pub fn unpack(bytes: &[u8], first: usize, element: usize, bits: u32) -> u32 {
-    let at = element * bits as usize;
+/// The codes of consecutive elements of a row of which the bytes from `first` on are at hand.
+pub fn unpack_all(
+    bytes: &[u8],
+    first: usize,
+    elements: &Range<usize>,
+    bits: u32,
+    out: &mut Vec<u8>,
+) {
+    out.clear();
+    let mut at = elements.start * bits as usize - 8 * first;
+    if let (8, Some(whole)) = (bits, bytes.get(at / 8..at / 8 + elements.len())) {
+        out.extend_from_slice(whole);
+        return;
+    }
     let byte = |i: usize| u32::from(bytes.get(i).copied().unwrap_or(0));
-    let place = at / 8 - first;
-    let word = byte(place) | byte(place + 1) << 8;
-    word >> (at % 8) & ((1 << bits) - 1)
+    let mask = (1u32 << bits) - 1;
+    out.extend(elements.clone().map(|_| {
+        let word = byte(at / 8) | byte(at / 8 + 1) << 8;
+        let code = word >> (at % 8) & mask;
+        at += bits as usize;
+        code as u8
+    }));
 }
 
 #[cfg(test)]
@@ -239,9 +270,10 @@ mod tests {
             assert_eq!(bytes.len(), (37 * bits as usize).div_ceil(8));
             for from in [0, 5, 36] {
                 let first = from * bits as usize / 8;
-                for (i, code) in codes.iter().enumerate().skip(from) {
-                    assert_eq!(unpack(&bytes[first..], first, i, bits), *code);
-                }
+                let mut found = Vec::new();
+                unpack_all(&bytes[first..], first, &(from..37), bits, &mut found);
+                let found: Vec<u32> = found.into_iter().map(u32::from).collect();
+                assert_eq!(found, codes[from..]);
             }
         }
     }
@@ -255,6 +287,26 @@ mod tests {
             let (code, residual) = bounds.code(*value, levels);
             let off = (bounds.value(code, residual, levels) - value).abs();
             assert!(off <= bounds.step(levels) / 256.0, "{value} off by {off}");
+        }
+    }
+
+    #[test]
+    fn values_of_a_row_are_those_of_its_codes_one_by_one() {
+        let given: Vec<f32> = (0..80)
+            .map(|i| (i as f32 * 0.37).sin() * 3.0 - 0.7)
+            .collect();
+        for levels in [(8, 0), (3, 0), (4, 8), (5, 2)] {
+            let levels = Levels::new(levels.0, levels.1).unwrap();
+            let bounds = Bounds::of(&given, levels, true);
+            let both: Vec<(u32, u32)> = given.iter().map(|v| bounds.code(*v, levels)).collect();
+            let first: Vec<u8> = both.iter().map(|b| b.0 as u8).collect();
+            let second: Vec<u8> = both.iter().map(|b| b.1 as u8).collect();
+            let mut found = Vec::new();
+            bounds.values(&first, &second, levels, &mut found);
+            let one = |b: &(u32, u32)| bounds.value(b.0, b.1, levels).to_bits();
+            let expected: Vec<u32> = both.iter().map(one).collect();
+            let found: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
+            assert_eq!(found, expected, "{levels:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
 use super::estimates::{Estimates, Measures};
-use super::levels::{Bounds, Levels, pack, unpack};
+use super::levels::{Bounds, Levels, pack, unpack_all};
 use super::products::{self, Arranged, Codes};
 use super::rows::{self, Stride};
 use crate::encoding::distance::simd::dispatch;
@@ -317,6 +317,8 @@ impl Encoding for Lvq {
         let first = bytes_of(&elements, levels.bits);
         let second = bytes_of(&elements, levels.residual_bits);
         let (codes, bounds) = (node.buffer(0)?, node.buffer(1)?);
+        let (mut code, mut residual, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        context.reserve_rows(elements.len(), 6)?;
         rows::decode(
             node,
             data_type,
@@ -337,14 +339,21 @@ impl Encoding for Lvq {
                             .part(node.buffer(3)?, row, second.clone())?,
                     ),
                 };
-                for element in elements.clone() {
-                    let code = unpack(&codes, first.start, element, levels.bits);
-                    let residual = residuals.as_ref().map_or(0, |r| {
-                        unpack(r, second.start, element, levels.residual_bits)
-                    });
-                    let value = f64::from(bounds.value(code, residual, levels)) * scale;
-                    let centre = mean.as_ref().map_or(0.0, |m| f64::from(m[element]));
-                    out.push((value + centre) as f32);
+                unpack_all(&codes, first.start, &elements, levels.bits, &mut code);
+                residual.clear();
+                if let Some(bytes) = residuals {
+                    let bits = levels.residual_bits;
+                    unpack_all(&bytes, second.start, &elements, bits, &mut residual);
+                }
+                steps.clear();
+                bounds.values(&code, &residual, levels, &mut steps);
+                let value = |step: f32, centre: f64| (f64::from(step) * scale + centre) as f32;
+                match &mean {
+                    Some(mean) => {
+                        let pairs = steps.iter().zip(&mean[elements.clone()]);
+                        out.extend(pairs.map(|(s, m)| value(*s, f64::from(*m))));
+                    }
+                    None => out.extend(steps.iter().map(|s| value(*s, 0.0))),
                 }
                 Ok(())
             },

@@ -1,12 +1,12 @@
 //! Nearest neighbours by code: bytes, loss, recall, and time against faiss.
 //!
 //! ```text
-//! vectors DIR [--only A,B] [--rounds N] [--work DIR]
+//! vectors DIR [--codes A,B] [--only A,B] [--rounds N] [--work DIR]
 //! ```
 //!
 //! `DIR` has one directory a set, each with `base.npy` or `embeddings.npy`, and `queries.npy`. Queries
 //! are asked one at a time, by one thread, of vectors in memory. Each code is measured in a process of
-//! its own, faiss too (`faiss_flat.py` beside this file, run by the Python that `PILASTER_PYTHON`
+//! its own (the first of them, `exact` as a rule, is what the others are held against), faiss too (`faiss_flat.py` beside this file, run by the Python that `PILASTER_PYTHON`
 //! names; left out if that fails), all of them in turn, as often as there are rounds; ratios are of
 //! medians. Times are of the processor. Sets named `minilm` are compared by inner product, others by
 //! Euclidean distance.
@@ -24,7 +24,7 @@ use pilaster_peers::arguments::Arguments;
 use pilaster_peers::clock::Clock;
 use pilaster_peers::report::{header, median, row};
 
-const USAGE: &str = "usage: vectors DIR [--only A,B] [--rounds N] [--work DIR]";
+const USAGE: &str = "usage: vectors DIR [--codes A,B] [--only A,B] [--rounds N] [--work DIR]";
 const CODES: [&str; 16] = [
     "exact", "f16", "bf16", "int8", "f8e4m3", "f8e5m2", "lvq8", "lvq7", "lvq6", "lvq5", "lvq4",
     "lvq3", "lvq2", "lvq4x4", "lvq4x8", "lvq8x8",
@@ -193,7 +193,7 @@ fn code(name: &str, pil: &Path, base: &[f32], queries: &[Query], truth: &[f64]) 
     })
 }
 
-fn set(path: &Path, arguments: &Arguments) -> Result<()> {
+fn set(path: &Path, names: &[String], arguments: &Arguments) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let base = base_of(path)?;
     let (values, dimension) = read(&base)?;
@@ -201,7 +201,7 @@ fn set(path: &Path, arguments: &Arguments) -> Result<()> {
     let truth = truth(&values, dimension, &queries);
     let pil = |code: &str| arguments.file(format!("{name}-{code}.pil"));
     let mut codes = Vec::new();
-    for name in CODES {
+    for name in names {
         write(&base, name, &pil(name))?;
         codes.push(code(name, &pil(name), &values, &queries, &truth)?);
     }
@@ -280,7 +280,14 @@ fn run() -> Result<()> {
         println!("{:e}", measure(pil.as_ref(), set.as_ref())?);
         return Ok(());
     }
-    let arguments = Arguments::parse(USAGE)?;
+    let mut words: Vec<String> = words.into_iter().skip(1).collect();
+    let mut codes: Vec<String> = CODES.iter().map(|c| (*c).to_owned()).collect();
+    if let Some(at) = words.iter().position(|w| w == "--codes") {
+        let named = words.get(at + 1).ok_or(USAGE)?;
+        codes = named.split(',').map(str::to_owned).collect();
+        words.drain(at..at + 2);
+    }
+    let arguments = Arguments::from_words(words.into_iter(), USAGE)?;
     let mut sets: Vec<PathBuf> = std::fs::read_dir(&arguments.directory)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.join("queries.npy").exists())
@@ -289,7 +296,7 @@ fn run() -> Result<()> {
     for path in sets {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if arguments.only.is_empty() || arguments.only.iter().any(|o| *o == name) {
-            set(&path, &arguments)?;
+            set(&path, &codes, &arguments)?;
         }
     }
     Ok(())
