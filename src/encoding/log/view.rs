@@ -666,6 +666,10 @@ impl Encoding for LogView {
         }
     }
 
+    fn knows_candidates(&self) -> bool {
+        true
+    }
+
     fn candidates(
         &self,
         node: &Node,
