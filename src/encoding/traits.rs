@@ -223,6 +223,11 @@ pub trait Encoding: Send + Sync + Debug {
         op.apply(&array, value)
     }
 
+    /// Whether [`Encoding::candidates`] ever knows something.
+    fn knows_candidates(&self) -> bool {
+        false
+    }
+
     /// The rows whose values, as bytes, may hold one of some texts, found without rebuilding values.
     /// The default knows nothing.
     fn candidates(

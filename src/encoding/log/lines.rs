@@ -78,6 +78,10 @@ impl Encoding for Lines {
         Ok(Arc::new(chunk::decode(node, Some(&wanted), context)?))
     }
 
+    fn knows_candidates(&self) -> bool {
+        true
+    }
+
     fn candidates(
         &self,
         node: &Node,

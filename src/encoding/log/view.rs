@@ -679,6 +679,10 @@ impl Encoding for LogView {
         }
     }
 
+    fn knows_candidates(&self) -> bool {
+        true
+    }
+
     fn candidates(
         &self,
         node: &Node,

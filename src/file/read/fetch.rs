@@ -330,7 +330,17 @@ impl Fetcher {
         depth: usize,
     ) -> Result<Option<Vec<bool>>> {
         let meta = self.meta.column(column)?;
+        let encoding = &meta.chunks[chunk].root.encoding;
+        let knows = self
+            .registry
+            .get(encoding)
+            .is_ok_and(|e| e.knows_candidates());
         let (all, store) = (Selection::all(), self.meta.model_store());
+        // What is to be decoded may need less than all of a chunk, which then is not there.
+        let ranges = meta.plan(chunk, &all, self.registry).ranges;
+        if !knows || !self.pool.missing(ranges).is_empty() {
+            return Ok(None);
+        }
         let found = meta
             .with_chunk(
                 chunk,
