@@ -56,11 +56,14 @@ fn main() -> Result<()> {
         after: 1,
         ..GrepOptions::default()
     };
+    let files = std::slice::from_ref(&path);
+    let mut failed = |e: Error| eprintln!("{e}");
     grep(
         "was cut off",
-        &[path.clone()],
+        files,
         &options,
         &mut std::io::stdout(),
+        &mut failed,
     )?;
 
     let mut again = Vec::new();
