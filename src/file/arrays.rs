@@ -10,7 +10,12 @@ use crate::error::Result;
 /// written out, as decoders have them in hand.
 pub(crate) fn decoded_bytes(array: &dyn Array) -> u64 {
     let len = array.len() as u64;
-    let nulls = match array.null_count() {
+    // A dictionary may hold its nulls among its values.
+    let nulls = match array.data_type() {
+        DataType::Dictionary(..) => array.logical_null_count(),
+        _ => array.null_count(),
+    };
+    let nulls = match nulls {
         0 => 0,
         _ => len.div_ceil(8),
     };

@@ -3,6 +3,9 @@
 use super::simd::{Kernel, LANES, Simd, dispatch};
 use super::{Metric, Query};
 
+/// What the loader of E4M3 leaves out.
+const EIGHT_UNIT: f32 = 256.0;
+
 /// How a value lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -168,9 +171,8 @@ impl<const FORM: u8, const SQUARES: bool> Kernel for Rows<'_, FORM, SQUARES> {
     fn run<S: Simd>(self, simd: S) -> Sums {
         let step = width(FORM) * LANES;
         let stride = self.query.values().len() * width(FORM);
-        // What the loader of E4M3 leaves out.
         let unit = if FORM == Form::Eight as u8 {
-            256.0
+            EIGHT_UNIT
         } else {
             1.0
         };
@@ -191,26 +193,12 @@ impl<const FORM: u8, const SQUARES: bool> Kernel for Rows<'_, FORM, SQUARES> {
             // Two sums each, for an addition takes longer than the time between two.
             let mut with = [simd.no_floats(); 2];
             let mut own = [simd.no_floats(); 2];
-            let mut add = |which: usize, part: &[u8], query: &[u8; 64]| {
-                let x = load::<S, FORM>(simd, part);
-                let q = simd.floats(query);
-                if SQUARES {
-                    let off = match unit == 1.0 {
-                        true => simd.difference(x, q),
-                        false => simd.difference(scaled(simd, x, unit), q),
-                    };
-                    with[which] = simd.add_product(with[which], off, off);
-                } else {
-                    with[which] = simd.add_product(with[which], x, q);
-                    own[which] = simd.add_product(own[which], x, x);
-                }
-            };
             let mut parts = bytes.chunks(step);
             let mut queries = query.iter();
             while let (Some(a), Some(q)) = (parts.next(), queries.next()) {
-                add(0, a, q);
+                add::<S, FORM, SQUARES>(simd, &mut with[0], &mut own[0], a, q);
                 if let (Some(b), Some(r)) = (parts.next(), queries.next()) {
-                    add(1, b, r);
+                    add::<S, FORM, SQUARES>(simd, &mut with[1], &mut own[1], b, r);
                 }
             }
             let first = simd.total(simd.sum(with[0], with[1]));
@@ -224,6 +212,32 @@ impl<const FORM: u8, const SQUARES: bool> Kernel for Rows<'_, FORM, SQUARES> {
         }
         out
     }
+}
+
+/// Adds what 16 values of a row give. Not a closure, which the compiler may leave outside the function
+/// that has the instructions.
+#[inline(always)]
+fn add<S: Simd, const FORM: u8, const SQUARES: bool>(
+    simd: S,
+    with: &mut S::Floats,
+    own: &mut S::Floats,
+    part: &[u8],
+    query: &[u8; 64],
+) {
+    let x = load::<S, FORM>(simd, part);
+    let q = simd.floats(query);
+    if !SQUARES {
+        *with = simd.add_product(*with, x, q);
+        *own = simd.add_product(*own, x, x);
+        return;
+    }
+    let x = if FORM == Form::Eight as u8 {
+        scaled(simd, x, EIGHT_UNIT)
+    } else {
+        x
+    };
+    let off = simd.difference(x, q);
+    *with = simd.add_product(*with, off, off);
 }
 
 #[inline(always)]
