@@ -55,6 +55,9 @@ fn stored(folder: &Folder, lines: &[String], profile: Profile) -> String {
     folder.sql("a.pil")
 }
 
+/// Whether a line is to be found.
+type Case = Box<dyn Fn(&str) -> bool>;
+
 #[tokio::test]
 async fn predicates_on_lines_answer_what_a_look_at_each_answers() {
     let lines = lines();
@@ -68,7 +71,7 @@ async fn predicates_on_lines_answer_what_a_look_at_each_answers() {
         Box::new(move |l: &str| pattern.is_match(l)) as Box<dyn Fn(&str) -> bool>
     };
     let exact = lines[3].clone();
-    let cases: Vec<(String, Box<dyn Fn(&str) -> bool>)> = vec![
+    let cases: Vec<(String, Case)> = vec![
         ("line LIKE '%ERROR%'".into(), holds("ERROR")),
         ("line LIKE '%absent%'".into(), holds("absent")),
         (format!("line LIKE '%{id}%'"), holds(&id)),

@@ -111,8 +111,11 @@ impl Pattern {
             let after = lines.offsets[row..].partition_point(|&o| o as usize <= start);
             row += after.saturating_sub(1);
             if row >= count {
-                // It lies behind the last line feed.
-                return;
+                if text.ends_with(b"\n") {
+                    // It lies behind the last line feed.
+                    return;
+                }
+                row = count - 1;
             }
             let line = without_feed(lines.get(row));
             let inside = end <= lines.offsets[row] as usize + line.len();
