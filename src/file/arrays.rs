@@ -100,9 +100,9 @@ fn written_out(array: &dyn Array) -> u64 {
 }
 
 /// Puts arrays of one type together. Dictionaries are written out on the way: merging those of small
-/// keys can fail though all values fit one.
+/// keys can fail though all values fit one, and bytes shall not depend on how many there were.
 pub(crate) fn concat(arrays: &[&dyn Array]) -> Result<ArrayRef> {
-    if let [first, _, ..] = arrays
+    if let [first, ..] = arrays
         && let DataType::Dictionary(_, value) = first.data_type()
     {
         let plain = arrays
