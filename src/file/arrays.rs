@@ -104,6 +104,7 @@ fn written_out(array: &dyn Array) -> u64 {
 pub(crate) fn concat(arrays: &[&dyn Array]) -> Result<ArrayRef> {
     if let [first, ..] = arrays
         && let DataType::Dictionary(_, value) = first.data_type()
+        && compute::can_cast_types(value, first.data_type())
     {
         let plain = arrays
             .iter()
