@@ -62,6 +62,10 @@ impl ReadAt for Memory {
             false => Err(Error::corrupt("a read past the end of the file")),
         }
     }
+
+    fn gap(&self) -> u64 {
+        0
+    }
 }
 
 impl File {

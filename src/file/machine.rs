@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// What a machine says when it is stepped.
 #[derive(Debug)]
 pub enum Step<T> {
-    /// These ranges of the file are needed; deliver them and step again.
+    /// These ranges of the file are needed, in this order; deliver them and step again.
     Need(Vec<Range<u64>>),
     /// Here is one.
     Item(T),
@@ -38,8 +38,20 @@ pub(crate) struct Pool {
     parts: Vec<(u64, Buffer)>,
 }
 
-/// Gaps up to this size between two ranges are read along: a request costs more than the bytes.
-const COALESCE_GAP: u64 = 16 << 10;
+/// Merges sorted ranges between which there are no more than `gap` bytes: where a request costs more
+/// than those, they are read along.
+pub fn merged(ranges: impl IntoIterator<Item = Range<u64>>, gap: u64) -> Vec<Range<u64>> {
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(gap) => {
+                last.end = last.end.max(range.end);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
 
 impl Pool {
     /// Adds a piece of the file.
@@ -72,20 +84,11 @@ impl Pool {
             .ok_or_else(|| Error::invalid("a range that a reader asked for was not delivered"))
     }
 
-    /// The ranges that are not there yet, merged where they touch or nearly do.
+    /// The ranges that are not there yet, in order, merged where they touch.
     pub fn missing(&self, mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
         ranges.retain(|r| self.get(r).is_none());
         ranges.sort_by_key(|r| r.start);
-        let mut merged: Vec<Range<u64>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if range.start <= last.end.saturating_add(COALESCE_GAP) => {
-                    last.end = last.end.max(range.end);
-                }
-                _ => merged.push(range),
-            }
-        }
-        merged
+        merged(ranges, 0)
     }
 
     /// Forgets everything.
@@ -101,6 +104,25 @@ pub trait ReadAt {
 
     /// The bytes of a range inside the file.
     fn read_at(&self, range: Range<u64>) -> Result<Buffer>;
+
+    /// How many bytes between two ranges cost no more than another call. The default suits a file in
+    /// the system's page cache.
+    fn gap(&self) -> u64 {
+        1024
+    }
+}
+
+/// Reads sorted ranges of a source, a few bytes between them too, and hands them over.
+pub(crate) fn read_ranges(
+    source: &dyn ReadAt,
+    ranges: Vec<Range<u64>>,
+    mut deliver: impl FnMut(u64, Buffer),
+) -> Result<()> {
+    for range in merged(ranges, source.gap()) {
+        let bytes = source.read_at(range.clone())?;
+        deliver(range.start, bytes);
+    }
+    Ok(())
 }
 
 /// Steps a machine to its next item with bytes from `source`.
@@ -110,10 +132,7 @@ pub fn drive<M: Machine>(machine: &mut M, source: &dyn ReadAt) -> Result<Option<
             Step::Item(item) => return Ok(Some(item)),
             Step::Done => return Ok(None),
             Step::Need(ranges) => {
-                for range in ranges {
-                    let bytes = source.read_at(range.clone())?;
-                    machine.deliver(range.start, bytes);
-                }
+                read_ranges(source, ranges, |at, bytes| machine.deliver(at, bytes))?;
             }
         }
     }

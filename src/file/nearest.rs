@@ -13,7 +13,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Float32Type};
 
 use super::File;
-use super::machine::Pool;
+use super::machine::{Pool, read_ranges};
 use super::read::{ColumnMeta, Fetcher};
 use crate::encoding::distance::{Distances, Nearest, Neighbour, Query, Stage};
 use crate::encoding::{Models, NoParents, Node, Registry, Rows, Selection};
@@ -250,11 +250,9 @@ struct Stored<'a> {
 
 impl Stored<'_> {
     fn deliver(&mut self, ranges: Vec<Range<u64>>) -> Result<()> {
-        for range in ranges {
-            let bytes = self.file.source().read_at(range.clone())?;
-            self.fetcher.deliver(range.start, bytes);
-        }
-        Ok(())
+        read_ranges(self.file.source(), ranges, |at, bytes| {
+            self.fetcher.deliver(at, bytes);
+        })
     }
 }
 

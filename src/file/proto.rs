@@ -184,6 +184,9 @@ pub struct Chunk {
     /// Size of the decoded Arrow array.
     #[prost(uint64, tag = "5")]
     pub decoded_bytes: u64,
+    /// Whether buffers lie one at the end of the other.
+    #[prost(bool, tag = "6")]
+    pub tight: bool,
 }
 
 /// The zone map of a column: four encoded arrays.

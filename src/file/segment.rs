@@ -23,7 +23,8 @@ pub const GROUP_PAGE_LOG2: u32 = 10;
 pub const COARSE_PAGE_LOG2: u32 = 15;
 /// Payloads up to this size are stored in the column block.
 pub const INLINE_MAX: usize = 1024;
-/// Segments up to this size are read whole, whatever is wanted of them: a request costs more.
+/// Segments up to this size are read whole, whatever is wanted of them, unless single values are
+/// fetched.
 const READ_WHOLE: u64 = 64 << 10;
 
 /// Checksum of plain bytes.
@@ -141,11 +142,11 @@ impl Segment {
             return SegmentRead { pages };
         }
         let whole = 0..self.pages();
-        // Where single values are fetched, one range is one request and need not be more.
-        let one = wanted.iter().filter(|r| r.start < r.end).count() == 1
-            && self.page_log2 <= FINE_PAGE_LOG2;
+        let fine = self.page_log2 <= FINE_PAGE_LOG2;
+        // One range is one request and need not be more.
+        let one = fine && wanted.iter().filter(|r| r.start < r.end).count() == 1;
         let most = if one { self.length } else { self.length / 2 };
-        if (self.length <= READ_WHOLE && !one) || total > most {
+        if (self.length <= READ_WHOLE && !fine) || total > most {
             return SegmentRead { pages: vec![whole] };
         }
         let mut sorted: Vec<_> = wanted

@@ -42,12 +42,25 @@ pub fn declared_limit(stored: u64) -> u64 {
     MAX_DECODED.saturating_add(stored.saturating_mul(MAX_EXPANSION))
 }
 
-/// Where a buffer of this length starts if the one before it ended at `at`.
-pub fn place(at: u64, len: u64) -> Option<u64> {
-    at.checked_next_multiple_of(match len >= LARGE {
-        true => LARGE_ALIGN,
-        false => SMALL_ALIGN,
-    })
+/// How the buffers of a tree lie in a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// At multiples of eight, large ones of 64: they are used where they lie.
+    Aligned,
+    /// One at the end of the other: chunks that are decoded as a whole need no more, and where they are
+    /// a few kilobytes, padding would be half a per cent of a file.
+    Tight,
+}
+
+impl Packing {
+    /// Where a buffer of this length starts if the one before it ended at `at`.
+    pub fn place(self, at: u64, len: u64) -> Option<u64> {
+        match self {
+            Packing::Tight => Some(at),
+            Packing::Aligned if len >= LARGE => at.checked_next_multiple_of(LARGE_ALIGN),
+            Packing::Aligned => at.checked_next_multiple_of(SMALL_ALIGN),
+        }
+    }
 }
 
 /// The encoding table while a file is written: ids in order of first use.
@@ -122,27 +135,29 @@ fn node(message: &proto::Node, encodings: &[Arc<str>], depth: usize) -> Result<N
 }
 
 /// Appends the buffers of a tree to a payload.
-pub fn write_buffers(node: &Node, payload: &mut Vec<u8>) -> Result<()> {
+pub fn write_buffers(node: &Node, packing: Packing, payload: &mut Vec<u8>) -> Result<()> {
     for buffer in &node.buffers {
         let bytes = buffer.bytes()?;
-        let start = place(payload.len() as u64, buffer.len()).unwrap_or(u64::MAX) as usize;
+        let start = packing.place(payload.len() as u64, buffer.len());
+        let start = start.unwrap_or(u64::MAX) as usize;
         payload.resize(start, 0);
         payload.extend_from_slice(&bytes);
     }
     node.children
         .iter()
-        .try_for_each(|child| write_buffers(child, payload))
+        .try_for_each(|child| write_buffers(child, packing, payload))
 }
 
 /// Where each buffer of a tree lies in its segment's payload, in pre-order, and where the last ends.
 /// Fails if a buffer would end past `limit`.
-pub fn buffer_offsets(node: &Node, start: u64, limit: u64) -> Result<Vec<u64>> {
+pub fn buffer_offsets(node: &Node, packing: Packing, start: u64, limit: u64) -> Result<Vec<u64>> {
     let mut offsets = Vec::new();
     let mut at = start;
     let mut fits = true;
     node.walk(&mut |n| {
         for buffer in &n.buffers {
-            let next = place(at, buffer.len())
+            let next = packing
+                .place(at, buffer.len())
                 .and_then(|start| Some((start, start.checked_add(buffer.len())?)))
                 .filter(|(_, end)| *end <= limit);
             match next {
@@ -161,8 +176,8 @@ pub fn buffer_offsets(node: &Node, start: u64, limit: u64) -> Result<Vec<u64>> {
 }
 
 /// Where the last buffer of a tree ends.
-pub fn end_of(node: &Node, start: u64, limit: u64) -> Result<u64> {
-    let offsets = buffer_offsets(node, start, limit)?;
+pub fn end_of(node: &Node, packing: Packing, start: u64, limit: u64) -> Result<u64> {
+    let offsets = buffer_offsets(node, packing, start, limit)?;
     let mut last = 0;
     node.walk(&mut |n| {
         if let Some(buffer) = n.buffers.last() {

@@ -1,7 +1,7 @@
 //! Drives the reader's machines with bytes from an object store.
 //!
-//! The machines say which ranges they need, already merged where that pays; all ranges of one step
-//! are fetched together, within a budget of bytes that the partitions of a scan share. A permit of
+//! The machines say which ranges they need; all ranges of one step, merged where that pays, are fetched
+//! together, within a budget of bytes that the partitions of a scan share. A permit of
 //! the budget is held while its bytes are on the way: fetches always end, so that no two scans can
 //! wait for each other.
 
@@ -15,10 +15,13 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::file::{Machine, Step};
+use crate::file::{Machine, Step, merged};
 
 /// Granularity of the budget: semaphores count in 32 bits.
 const UNIT: u64 = 1024;
+/// Gaps up to this size between two ranges are read along: a request to a store costs more than the
+/// bytes.
+const REQUEST_GAP: u64 = 16 << 10;
 
 /// Bytes that may be on the way at a time.
 #[derive(Debug, Clone)]
@@ -88,7 +91,7 @@ impl StoredFile {
     async fn feed<M: Machine>(&self, machine: &mut M, ranges: Vec<Range<u64>>) -> Result<()> {
         let mut wave = Vec::new();
         let mut bytes = 0u64;
-        for range in ranges {
+        for range in merged(ranges, REQUEST_GAP) {
             let len = range.end.saturating_sub(range.start);
             if bytes > 0 && bytes.saturating_add(len) > self.budget.bytes() {
                 self.fetch(machine, std::mem::take(&mut wave), bytes)

@@ -445,6 +445,10 @@ fn the_demo_stores_all_four_kinds_and_answers_its_queries() {
     ] {
         assert!(shown.contains(word), "'{word}' is not in {shown}");
     }
+    // A header's lower border is followed by a row.
+    let borders: Vec<bool> = shown.lines().map(|l| l.starts_with("+-")).collect();
+    let empty = borders.windows(2).any(|pair| pair == [true, true]);
+    assert!(!empty, "a query without an answer: {shown}");
     ok(pilaster(folder.path(), &["verify", "shop"]));
 }
 

@@ -24,7 +24,7 @@ const QUERIES: [(&str, &str); 3] = [
     ),
     (
         "One request, whatever the text around it: only candidate lines are rebuilt",
-        "SELECT line_no, line FROM service WHERE line LIKE '%req-0000a7c4%' ORDER BY line_no",
+        "SELECT line_no, line FROM service WHERE line LIKE '%req-00007c4a%' ORDER BY line_no",
     ),
     (
         "A stack trace belongs to its first line: how long are the records of a day",

@@ -17,7 +17,7 @@ use crate::encoding::{
 use crate::error::{Error, Result};
 use crate::file::machine::Pool;
 use crate::file::segment::SegmentRead;
-use crate::file::shape::decode_budget;
+use crate::file::shape::{Packing, decode_budget};
 
 /// Most bytes of a zone's minimum and maximum in memory, and what belongs to them.
 const ZONE_BOUNDS: u64 = 128;
@@ -212,7 +212,7 @@ impl ColumnMeta {
         let meta = &self.chunks[chunk];
         let segment = &self.segments[meta.segment];
         let parts = segment.verified(&read.data, &|range| pool.fetch(range))?;
-        filled(&meta.root, &meta.offsets, &parts)
+        filled(&meta.root, meta.packing, &meta.offsets, &parts)
     }
 
     /// Plans the read of some buffers of a chunk's root.
@@ -283,7 +283,7 @@ impl ColumnMeta {
         let all = 0..segment.len();
         let read = segment.plan(std::slice::from_ref(&all));
         let parts = segment.verified(&read, &|range| pool.fetch(range))?;
-        let node = filled(&part.root, &part.offsets, &parts)?;
+        let node = filled(&part.root, Packing::Aligned, &part.offsets, &parts)?;
         let budget = decode_budget(node.rows, node.rows as u64 * ZONE_BOUNDS, 0);
         let models = Models::default();
         DecodeContext::new(registry, &models, &NoParents, budget)
@@ -344,7 +344,7 @@ fn collect(
 }
 
 /// The tree with the bytes that were read.
-fn filled(root: &Node, offsets: &[u64], parts: &[(u64, Buffer)]) -> Result<Node> {
+fn filled(root: &Node, packing: Packing, offsets: &[u64], parts: &[(u64, Buffer)]) -> Result<Node> {
     let mut node = root.clone();
     let mut offsets = offsets.iter();
     let mut result = Ok(());
@@ -356,7 +356,12 @@ fn filled(root: &Node, offsets: &[u64], parts: &[(u64, Buffer)]) -> Result<Node>
                 let from = start.max(*at);
                 let to = end.min(at + bytes.len() as u64);
                 if from < to && result.is_ok() {
-                    let piece = bytes.slice_with_length((from - at) as usize, (to - from) as usize);
+                    let (first, len) = ((from - at) as usize, (to - from) as usize);
+                    // Decoders may take it that buffers start where Arrow's do.
+                    let piece = match packing {
+                        Packing::Aligned => bytes.slice_with_length(first, len),
+                        Packing::Tight => Buffer::from(&bytes[first..first + len]),
+                    };
                     result = buffer.deliver(from - start, piece);
                 }
             }

@@ -9,6 +9,7 @@ use crate::encoding::{Model, ModelDigest, Node};
 use crate::error::{Error, Result};
 use crate::file::layout::ColumnRole;
 use crate::file::segment::Segment;
+use crate::file::shape::Packing;
 use crate::file::{proto, shape, types};
 
 /// Most rows of one chunk.
@@ -25,6 +26,8 @@ pub struct ChunkMeta {
     pub root: Node,
     /// Where each buffer starts in the segment's payload, in pre-order.
     pub(crate) offsets: Vec<u64>,
+    /// How the buffers lie there.
+    pub(crate) packing: Packing,
     /// Declared size of the decoded Arrow array.
     pub decoded_bytes: u64,
 }
@@ -192,8 +195,13 @@ impl ColumnMeta {
         rows: Range<u64>,
         context: &BlockContext<'_>,
     ) -> Result<ChunkMeta> {
+        let packing = match message.tight {
+            true => Packing::Tight,
+            false => Packing::Aligned,
+        };
         let (root, offsets) = self.tree(
             message.root.as_ref(),
+            packing,
             message.segment,
             message.offset,
             context,
@@ -228,6 +236,7 @@ impl ColumnMeta {
             segment: message.segment as usize,
             root,
             offsets,
+            packing,
             decoded_bytes: message.decoded_bytes,
         })
     }
@@ -235,13 +244,14 @@ impl ColumnMeta {
     fn tree(
         &self,
         node: Option<&proto::Node>,
+        packing: Packing,
         segment: u32,
         offset: u64,
         context: &BlockContext<'_>,
     ) -> Result<(Node, Vec<u64>)> {
         let node = node.ok_or_else(|| Error::corrupt("an encoded array without its root"))?;
         let root = shape::from_proto(node, context.encodings)?;
-        let offsets = shape::buffer_offsets(&root, offset, self.segment_len(segment)?)?;
+        let offsets = shape::buffer_offsets(&root, packing, offset, self.segment_len(segment)?)?;
         Ok((root, offsets))
     }
 
@@ -254,11 +264,12 @@ impl ColumnMeta {
         let len = self.segment_len(message.segment)?;
         let mut at = message.offset;
         let mut part = |node: Option<&proto::Node>| -> Result<ZonePart> {
-            let (root, offsets) = self.tree(node, message.segment, at, context)?;
+            let packing = Packing::Aligned;
+            let (root, offsets) = self.tree(node, packing, message.segment, at, context)?;
             if root.rows as u64 != count {
                 return Err(Error::corrupt("a zone map with a wrong number of zones"));
             }
-            at = shape::end_of(&root, at, len)?;
+            at = shape::end_of(&root, packing, at, len)?;
             Ok(ZonePart { root, offsets })
         };
         let bounds = match (&message.min, &message.max) {

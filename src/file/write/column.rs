@@ -19,7 +19,7 @@ use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{
     COARSE_PAGE_LOG2, FINE_PAGE_LOG2, GROUP_PAGE_LOG2, INLINE_MAX, checksum_table,
 };
-use crate::file::shape::{self, EncodingTable};
+use crate::file::shape::{self, EncodingTable, Packing};
 use crate::file::{proto, types};
 
 /// A chunk's decoded size that writers aim at: a megabyte or two is enough for object stores.
@@ -218,9 +218,13 @@ impl ColumnWriter {
         }
         self.store_models(index, &new, sink)?;
         for chunk in chunks {
-            let mut payload = Vec::new();
-            shape::write_buffers(&chunk.node, &mut payload)?;
             let access = Registry::standard().get(&chunk.node.encoding)?.access();
+            let packing = match access {
+                Access::Opaque => Packing::Tight,
+                _ => Packing::Aligned,
+            };
+            let mut payload = Vec::new();
+            shape::write_buffers(&chunk.node, packing, &mut payload)?;
             let page = match access {
                 Access::PerValue if grid::has_groups(self.spec.field.data_type()) => {
                     GROUP_PAGE_LOG2
@@ -244,6 +248,7 @@ impl ColumnWriter {
                 offset: 0,
                 root: Some(table.message(&chunk.node)),
                 decoded_bytes: chunk.decoded_bytes,
+                tight: packing == Packing::Tight,
             });
         }
         Ok(())
@@ -328,7 +333,7 @@ impl ColumnWriter {
                     Profile::Fast,
                 );
                 let node = planner.encode_child(array, Role::Values, &mut context)?;
-                shape::write_buffers(&node, &mut payload)?;
+                shape::write_buffers(&node, Packing::Aligned, &mut payload)?;
                 Ok(Some(table.message(&node)))
             };
             let (min, max) = match &zones.bounds {
