@@ -19,7 +19,9 @@ use crate::encoding::distance::{Distances, Nearest, Neighbour, Query, Stage};
 use crate::encoding::{Models, NoParents, Node, Registry, Rows, Selection};
 use crate::error::{Error, Result};
 
-/// Rows that are decoded together: few, so that the limit of those before counts.
+/// Rows that are decoded together at first: few, for the nearest lower the limit most.
+const FIRST_STEP: usize = 16;
+/// And at most: few, so that the limit of those before counts.
 const STEP: usize = 256;
 /// A second look at codes pays only for more rows than this.
 const FEW: usize = 64;
@@ -82,7 +84,10 @@ fn search(
     }
     // Nearest first: the limit falls fastest, and the rest need not be looked at.
     left.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    for part in left.chunks(STEP) {
+    let (mut left, mut step) = (left.as_slice(), FIRST_STEP);
+    while !left.is_empty() {
+        let (part, rest) = left.split_at(step.min(left.len()));
+        (left, step) = (rest, STEP.min(2 * step));
         let limit = best.limit();
         let far = |lower: f32| lower > limit;
         let near = part.iter().filter(|(lower, _)| !far(*lower));

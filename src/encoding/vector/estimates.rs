@@ -85,6 +85,16 @@ fn lanes<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
     }
 }
 
+/// Puts values from `at` on, as many as there is room for.
+#[inline(always)]
+fn store(values: &mut [f32], at: usize, lanes: &[f32; LANES]) {
+    let values = values.get_mut(at..).unwrap_or_default();
+    match values.first_chunk_mut::<LANES>() {
+        Some(whole) => *whole = *lanes,
+        None => values.copy_from_slice(&lanes[..values.len()]),
+    }
+}
+
 /// See the module. All slices but `second` are as long as there are rows.
 #[derive(Debug)]
 pub struct Estimates<'a> {
@@ -131,7 +141,6 @@ impl Kernel for Estimates<'_> {
             None => (missed, norm),
         };
         for at in (0..count).step_by(LANES) {
-            let len = LANES.min(count - at);
             let sums: [f32; LANES] = lanes(self.first, at).map(|s: i32| s as f32);
             let second: [f32; LANES] = match self.second {
                 Some(codes) => lanes(codes, at).map(|s: i32| s as f32 * part - middle),
@@ -169,8 +178,8 @@ impl Kernel for Estimates<'_> {
                     + ROUNDING * (norm * (far + norms[i]))
                     + own;
             }
-            products[at..at + len].copy_from_slice(&product[..len]);
-            slack[at..at + len].copy_from_slice(&off[..len]);
+            store(&mut products, at, &product);
+            store(&mut slack, at, &off);
         }
         (products, slack)
     }

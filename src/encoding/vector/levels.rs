@@ -247,6 +247,12 @@ pub fn unpack_all(
         out.extend_from_slice(whole);
         return;
     }
+    let pairs = bytes.get(at / 8..(at / 8 + elements.len().div_ceil(2)));
+    if let (4, 0, Some(pairs)) = (bits, at % 8, pairs) {
+        out.extend(pairs.iter().flat_map(|b| [b & 15, b >> 4]));
+        out.truncate(elements.len());
+        return;
+    }
     let byte = |i: usize| u32::from(bytes.get(i).copied().unwrap_or(0));
     let mask = (1u32 << bits) - 1;
     out.extend(elements.clone().map(|_| {

@@ -85,16 +85,71 @@ struct Unsigned<'a, const BITS: usize> {
     blocks: &'a [[u8; BLOCK]],
 }
 
+/// The first `len` bytes; zeros in `spare` stand for those that are missing, after the last row only.
+/// Kernels call this between rows: a call inside of one would cost them their registers.
 #[inline(always)]
-fn block<'a>(bytes: &'a [u8], spare: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK] {
-    match bytes.first_chunk::<BLOCK>() {
+fn padded<'a>(bytes: &'a [u8], len: usize, spare: &'a mut Vec<u8>) -> &'a [u8] {
+    match bytes.get(..len) {
         Some(whole) => whole,
         None => {
-            *spare = [0; BLOCK];
-            spare[..bytes.len()].copy_from_slice(bytes);
+            spare.clear();
+            spare.extend_from_slice(bytes);
+            spare.resize(len, 0);
             spare
         }
     }
+}
+
+/// Sum of the products of a row, whose bytes reach to the end of the last block.
+#[inline(always)]
+fn product<const BITS: usize, S: Simd>(simd: S, bytes: &[u8], blocks: &[[u8; BLOCK]]) -> i32 {
+    let (parts, _) = bytes.as_chunks::<BLOCK>();
+    // Two sums, for an addition takes longer than the time between two.
+    let mut sums = [simd.no_ints(); 2];
+    match BITS {
+        2 => {
+            for (part, query) in parts.iter().zip(blocks.as_chunks::<4>().0) {
+                let codes = simd.bytes(part);
+                let [a, b] = &mut sums;
+                let part = simd.bits::<0>(codes, 3);
+                *a = simd.add_products::<true>(*a, part, simd.bytes(&query[0]));
+                let part = simd.bits::<2>(codes, 3);
+                *b = simd.add_products::<true>(*b, part, simd.bytes(&query[1]));
+                let part = simd.bits::<4>(codes, 3);
+                *a = simd.add_products::<true>(*a, part, simd.bytes(&query[2]));
+                let part = simd.bits::<6>(codes, 3);
+                *b = simd.add_products::<true>(*b, part, simd.bytes(&query[3]));
+            }
+        }
+        4 => {
+            for (part, query) in parts.iter().zip(blocks.as_chunks::<2>().0) {
+                let codes = simd.bytes(part);
+                let [a, b] = &mut sums;
+                let part = simd.bits::<0>(codes, 15);
+                *a = simd.add_products::<true>(*a, part, simd.bytes(&query[0]));
+                let part = simd.bits::<4>(codes, 15);
+                *b = simd.add_products::<true>(*b, part, simd.bytes(&query[1]));
+            }
+        }
+        8 => {
+            for (part, query) in parts.iter().zip(blocks) {
+                sums[0] = simd.add_products::<false>(sums[0], simd.bytes(part), simd.bytes(query));
+            }
+        }
+        _ => {
+            let mut bytes = bytes;
+            for query in blocks {
+                let Some(part) = bytes.first_chunk::<BLOCK>() else {
+                    break;
+                };
+                let codes = simd.codes::<BITS>(part);
+                sums[0] = simd.add_products::<true>(sums[0], codes, simd.bytes(query));
+                bytes = bytes.get(8 * BITS..).unwrap_or_default();
+            }
+        }
+    }
+    simd.int_total(sums[0])
+        .wrapping_add(simd.int_total(sums[1]))
 }
 
 impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
@@ -103,57 +158,15 @@ impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Vec<i32> {
         let mut out = Vec::with_capacity(self.codes.count);
-        // Bytes that a block's codes take.
-        let step = match BITS {
-            2 | 4 | 8 => BLOCK,
-            _ => 8 * BITS,
+        // What follows a row is multiplied by the zeros at the end of the query.
+        let len = match BITS {
+            2 | 4 | 8 => self.blocks.len() / rounds(BITS as u32) * BLOCK,
+            _ => (self.blocks.len().max(1) - 1) * 8 * BITS + BLOCK,
         };
+        let mut spare = Vec::new();
         for i in 0..self.codes.count {
-            // What follows a row is multiplied by the zeros at the end of the query.
-            let mut bytes = self.codes.row_from(i);
-            let mut sum = simd.no_ints();
-            let mut spare = [0; BLOCK];
-            match BITS {
-                2 => {
-                    for query in self.blocks.as_chunks::<4>().0 {
-                        let codes = simd.bytes(block(bytes, &mut spare));
-                        let part = simd.bits::<0>(codes, 3);
-                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[0]));
-                        let part = simd.bits::<2>(codes, 3);
-                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[1]));
-                        let part = simd.bits::<4>(codes, 3);
-                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[2]));
-                        let part = simd.bits::<6>(codes, 3);
-                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[3]));
-                        bytes = bytes.get(step..).unwrap_or_default();
-                    }
-                }
-                4 => {
-                    for query in self.blocks.as_chunks::<2>().0 {
-                        let codes = simd.bytes(block(bytes, &mut spare));
-                        let part = simd.bits::<0>(codes, 15);
-                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[0]));
-                        let part = simd.bits::<4>(codes, 15);
-                        sum = simd.add_products::<true>(sum, part, simd.bytes(&query[1]));
-                        bytes = bytes.get(step..).unwrap_or_default();
-                    }
-                }
-                8 => {
-                    for query in self.blocks {
-                        let codes = simd.bytes(block(bytes, &mut spare));
-                        sum = simd.add_products::<false>(sum, codes, simd.bytes(query));
-                        bytes = bytes.get(step..).unwrap_or_default();
-                    }
-                }
-                _ => {
-                    for query in self.blocks {
-                        let codes = simd.codes::<BITS>(block(bytes, &mut spare));
-                        sum = simd.add_products::<true>(sum, codes, simd.bytes(query));
-                        bytes = bytes.get(step..).unwrap_or_default();
-                    }
-                }
-            }
-            out.push(simd.int_total(sum));
+            let bytes = padded(self.codes.row_from(i), len, &mut spare);
+            out.push(product::<BITS, S>(simd, bytes, self.blocks));
         }
         out
     }
@@ -174,6 +187,22 @@ struct Signed<'a> {
     byte_sum: i32,
 }
 
+/// Adds the products of a block's codes, their highest bit flipped, with a query's, and their squares.
+#[inline(always)]
+fn signed_products<S: Simd>(
+    simd: S,
+    (with, own): (S::Ints, S::Ints),
+    part: &[u8; BLOCK],
+    query: &[u8; BLOCK],
+) -> (S::Ints, S::Ints) {
+    let codes = simd.bytes(part);
+    let size = simd.magnitudes(codes);
+    (
+        simd.add_products::<false>(with, simd.flipped(codes), simd.bytes(query)),
+        simd.add_products::<true>(own, size, size),
+    )
+}
+
 impl Kernel for Signed<'_> {
     type Output = (Vec<i32>, Vec<i32>);
 
@@ -181,21 +210,25 @@ impl Kernel for Signed<'_> {
     fn run<S: Simd>(self, simd: S) -> (Vec<i32>, Vec<i32>) {
         let mut products = Vec::with_capacity(self.codes.count);
         let mut squares = Vec::with_capacity(self.codes.count);
+        let stride = self.codes.stride;
+        // Squares count, so nothing but the row may be in its last block.
+        let mut rest = [0; BLOCK];
         for i in 0..self.codes.count {
             let bytes = self.codes.row_from(i);
-            let bytes = bytes.get(..self.codes.stride).unwrap_or(bytes);
-            let (mut with, mut own) = (simd.no_ints(), simd.no_ints());
-            let mut spare = [0; BLOCK];
-            for (bytes, query) in bytes.chunks(BLOCK).zip(self.blocks) {
-                let codes = simd.bytes(block(bytes, &mut spare));
-                with = simd.add_products::<false>(with, simd.flipped(codes), simd.bytes(query));
-                let size = simd.magnitudes(codes);
-                own = simd.add_products::<true>(own, size, size);
+            let bytes = bytes.get(..stride).unwrap_or(bytes);
+            let (parts, end) = bytes.as_chunks::<BLOCK>();
+            rest[..end.len()].copy_from_slice(end);
+            let mut sums = (simd.no_ints(), simd.no_ints());
+            for (part, query) in parts.iter().zip(self.blocks) {
+                sums = signed_products(simd, sums, part, query);
+            }
+            if let (false, Some(query)) = (end.is_empty(), self.blocks.get(parts.len())) {
+                sums = signed_products(simd, sums, &rest, query);
             }
             // Flipped codes are larger by 128.
             let shift = 128i32.wrapping_mul(self.byte_sum);
-            products.push(simd.int_total(with).wrapping_sub(shift));
-            squares.push(simd.int_total(own));
+            products.push(simd.int_total(sums.0).wrapping_sub(shift));
+            squares.push(simd.int_total(sums.1));
         }
         (products, squares)
     }

@@ -151,17 +151,34 @@ impl Stride {
         let mut out = Vec::with_capacity(count * self.bytes);
         let bounds = selection.bounds(rows);
         let place = |row: usize| (row * self.bytes) as u64;
-        let whole = buffer.slice(place(bounds.start)..place(bounds.end));
-        for row in selection.iter(rows) {
-            match &whole {
-                Ok(bytes) => {
-                    let start = (row - bounds.start) * self.bytes;
-                    out.extend_from_slice(&bytes[start..start + self.bytes]);
+        match buffer.slice(place(bounds.start)..place(bounds.end)) {
+            Ok(bytes) => {
+                let places = selection.iter(rows).map(|row| row - bounds.start);
+                match self.bytes {
+                    // Known sizes are copied without a call.
+                    2 => gather::<2>(&bytes, places, &mut out),
+                    4 => gather::<4>(&bytes, places, &mut out),
+                    size => {
+                        for start in places.map(|place| place * size) {
+                            out.extend_from_slice(&bytes[start..start + size]);
+                        }
+                    }
                 }
-                Err(_) => out.extend_from_slice(&self.part(buffer, row, 0..self.bytes)?),
+            }
+            Err(_) => {
+                for row in selection.iter(rows) {
+                    out.extend_from_slice(&self.part(buffer, row, 0..self.bytes)?);
+                }
             }
         }
         Ok(Buffer::from_vec(out))
+    }
+}
+
+fn gather<const N: usize>(bytes: &[u8], places: impl Iterator<Item = usize>, out: &mut Vec<u8>) {
+    let (rows, _) = bytes.as_chunks::<N>();
+    for place in places {
+        out.extend_from_slice(&rows[place]);
     }
 }
 
