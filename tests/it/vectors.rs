@@ -16,6 +16,7 @@ use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
+use pilaster::encoding::Profile;
 use pilaster::file::ReadAt;
 use pilaster::kind::embeddings::search::{Metric, Neighbour, Query, nearest as nearest_rows};
 use pilaster::kind::embeddings::source::VectorSource;
@@ -144,6 +145,70 @@ fn whole_numbers_of_a_byte_come_back_exactly_from_lvq8() {
     assert_eq!(values(&read_all(&file).unwrap()), given);
     let loss = file.meta().column(0).unwrap().lossiness.clone().unwrap();
     assert_eq!((loss.measured_max, loss.measured_rms), (0.0, 0.0));
+}
+
+fn encodings(file: &File) -> Vec<String> {
+    let used = file.meta().encodings();
+    used.iter().map(|e| e.to_string()).collect()
+}
+
+#[test]
+fn whole_numbers_of_a_byte_take_one_each_without_a_spec() {
+    let mut rng = Rng::new(3);
+    let mut whole = |least: f32| -> Vec<f32> {
+        let values = (0..400 * 30).map(|_| rng.below(256) as f32 + least);
+        values.collect()
+    };
+    for given in [whole(0.0), whole(-128.0)] {
+        let table = table(given.clone(), 30);
+        for profile in [Profile::Fast, Profile::Balanced, Profile::Archive] {
+            let options = WriteOptions {
+                profile,
+                ..WriteOptions::default()
+            };
+            let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+            writer.write(&table).unwrap();
+            let bytes = writer.into_bytes().unwrap();
+            assert!(bytes.len() < 400 * 36, "{profile:?}: {}", bytes.len());
+            let file = File::from_bytes("vectors.pil", bytes).unwrap();
+            assert_eq!(values(&read_all(&file).unwrap()), given);
+            assert!(file.meta().column(0).unwrap().lossiness.is_none());
+            if profile != Profile::Archive {
+                assert_eq!(encodings(&file)[0], "pilaster.whole8.v1", "{profile:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_no_byte_holds_are_kept_otherwise() {
+    let mut rng = Rng::new(3);
+    let whole: Vec<f32> = (0..100 * 8).map(|_| rng.below(256) as f32).collect();
+    for odd in [-0.0, 0.5, 256.0, -1.0, -129.0, 1e-40, 1e30] {
+        let mut given = whole.clone();
+        given[77] = odd;
+        for words in ["exact", "whole8"] {
+            let file = stored(&table(given.clone(), 8), words);
+            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let back = values(&read_all(&file).unwrap());
+            assert_eq!(bits(&back), bits(&given), "{odd} as {words}");
+            let used = encodings(&file);
+            assert!(
+                !used.iter().any(|e| e.contains("whole8")),
+                "{odd}: {used:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn few_values_far_from_zero_are_left_to_smaller_forms() {
+    // One value in forty is not zero.
+    let given: Vec<f32> = (0..1000 * 40)
+        .map(|i| if i % 40 == i / 40 % 40 { 200.0 } else { 0.0 })
+        .collect();
+    let used = encodings(&stored(&table(given, 40), "exact"));
+    assert!(!used.iter().any(|e| e.contains("whole8")), "{used:?}");
 }
 
 #[test]
@@ -366,12 +431,14 @@ fn bounds_on_codes_never_lose_a_row() {
     let whole: Vec<f32> = (0..200 * dimension)
         .map(|_| rng.below(256) as f32)
         .collect();
+    let signed: Vec<f32> = whole.iter().map(|v| v - 128.0).collect();
     let sets = [
         vectors(400, dimension),
         shifted,
         vectors(100, dimension).iter().map(|v| v * 1e-12).collect(),
         vectors(100, dimension).iter().map(|v| v * 1e12).collect(),
         whole,
+        signed,
     ];
     for (number, given) in sets.into_iter().enumerate() {
         let rows = given.len() / dimension;
