@@ -1,7 +1,8 @@
 //! Embeddings: declared loss through a whole file, and import of files of vectors.
 //!
 //! Real vectors, given by the caller: `PILASTER_VECTORS` names a directory with one directory a set,
-//! each with `base.npy` or `embeddings.npy`, and `queries.npy`.
+//! each with `base.npy` or `embeddings.npy`, and `queries.npy`; `PILASTER_CODES`, if it is there, the
+//! specs to try.
 //!
 //! ```text
 //! PILASTER_VECTORS=vectors cargo test --config 'profile.dev.opt-level=3' --test it vectors::real -- --ignored --nocapture
@@ -44,6 +45,15 @@ const CODES: [&str; 16] = [
     "f8e4m3(scaled)",
     "bf16",
     "f16",
+];
+
+/// Coefficients along a few directions, in several codes.
+const SUBSPACES: [&str; 5] = [
+    "pca(25%)+lvq4x8",
+    "pca(50%)+lvq8",
+    "pca(50%)",
+    "project(50%)+int8",
+    "project(90%)+f8e4m3",
 ];
 
 fn vectors(rows: usize, dimension: usize) -> Vec<f32> {
@@ -94,7 +104,7 @@ fn relative_error(given: &[f32], stored: &[f32]) -> f64 {
 fn every_code_keeps_its_words_and_its_measured_loss() {
     let given = vectors(300, 40);
     let table = table(given.clone(), 40);
-    for code in CODES {
+    for code in CODES.into_iter().chain(SUBSPACES) {
         let file = stored(&table, code);
         let column = file.meta().column(0).unwrap();
         assert_eq!(column.words, code);
@@ -236,6 +246,104 @@ fn odd_vectors_come_back_close() {
     }
 }
 
+/// Vectors that lie in so many directions around a mean.
+fn flat(rows: usize, dimension: usize, directions: usize) -> Vec<f32> {
+    let (weights, ways) = (vectors(rows, directions), vectors(directions, dimension));
+    let row = |weights: &[f32]| -> Vec<f32> {
+        let value = |i: usize| {
+            let parts = weights.iter().zip(ways.iter().skip(i).step_by(dimension));
+            1.0 + parts.map(|(w, x)| w * x).sum::<f32>()
+        };
+        (0..dimension).map(value).collect()
+    };
+    weights.chunks_exact(directions).flat_map(row).collect()
+}
+
+#[test]
+fn as_many_directions_as_vectors_lie_in_lose_next_to_nothing() {
+    let given = flat(300, 40, 5);
+    let table = table(given.clone(), 40);
+    let error = |code| relative_error(&given, &values(&read_all(&stored(&table, code)).unwrap()));
+    assert!(error("pca(5)") < 1e-10);
+    assert!(error("pca(12.5%)+lvq8") < 1e-4);
+    assert!(error("pca(4)") > 1e-4);
+    assert!(error("project(5)") > 3.0 * error("pca(4)"));
+    assert!(error("project(100%)") < 1e-10);
+}
+
+#[test]
+fn a_basis_is_stored_once_and_shared_by_all_chunks() {
+    let (rows, dimension) = (20_000, 64);
+    let table = table(vectors(rows, dimension), dimension);
+    let file = stored(&table, "pca(3)+lvq4");
+    let anatomy = file.anatomy().unwrap();
+    let column = &anatomy.columns[0];
+    let subspace = &column.tree[0];
+    assert_eq!(subspace.encoding, "pilaster.subspace.v1");
+    assert_eq!(subspace.children[0].encoding, "pilaster.lvq.v1");
+    assert!(column.chunks > 1 && subspace.chunks == column.chunks);
+    let basis = 16 + 4 * (dimension + 3 * dimension) as u64;
+    // Perhaps also the mean of the codes.
+    assert!(column.models >= basis && column.models < basis + 16);
+}
+
+#[test]
+fn a_basis_comes_from_the_whole_section_and_skips_what_is_no_vector() {
+    // The first chunk varies in the first half of the values, the rest in the second.
+    let (rows, dimension) = (24_000, 64);
+    let mut given = vectors(rows, dimension);
+    for (i, row) in given.chunks_exact_mut(dimension).enumerate() {
+        let half = if i < 8192 { 4..8 } else { 0..4 };
+        row[half].fill(0.0);
+        row[8..].fill(0.0);
+    }
+    let plain = table(given.clone(), dimension);
+    let error = |table: &RecordBatch| {
+        relative_error(
+            &given,
+            &values(&read_all(&stored(table, "pca(4)")).unwrap()),
+        )
+    };
+    // Two thirds of the rows lie in what is kept.
+    assert!(error(&plain) < 0.4, "{}", error(&plain));
+    let list = plain.column(0).as_fixed_size_list();
+    let valid: Vec<bool> = (0..rows).map(|i| i >= 8192).collect();
+    let (item, size, inner, _) = list.clone().into_parts();
+    let list = FixedSizeListArray::new(item, size, inner, Some(valid.into()));
+    let schema = Schema::new(vec![Field::new("v", list.data_type().clone(), true)]);
+    let table = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(list)]).unwrap();
+    let back = values(&read_all(&stored(&table, "pca(4)")).unwrap());
+    let from = 8192 * dimension;
+    assert!(relative_error(&given[from..], &back[from..]) < 1e-10);
+}
+
+#[test]
+fn directions_that_make_no_sense_are_refused_in_words() {
+    let table = table(vectors(50, 6), 6);
+    for (words, says) in [
+        ("pca(0)", "(0) is no number of directions"),
+        ("pca(0%)", "(0%) is no number of directions"),
+        ("pca(101%)", "(101%) is no number of directions"),
+        ("project(many)", "(many) is no number of directions"),
+        (
+            "pca(7)+lvq8",
+            "7 directions wanted of vectors that have 6 values",
+        ),
+        ("pca(3)+zstd", "no part of encoding 'pca' takes 'zstd'"),
+    ] {
+        let options = WriteOptions {
+            specs: vec![("v".to_owned(), words.to_owned())],
+            ..WriteOptions::default()
+        };
+        let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+        let error = writer
+            .write(&table)
+            .and_then(|()| writer.into_bytes().map(drop))
+            .unwrap_err();
+        assert!(error.to_string().contains(says), "{words}: {error}");
+    }
+}
+
 fn npy(rows: usize, dimension: usize, values: &[f32]) -> Vec<u8> {
     let header =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}\n");
@@ -371,7 +479,7 @@ fn damaged_files_of_vectors_are_refused_in_one_sentence() {
 fn nearest_rows_are_those_of_brute_force_over_the_decoded_vectors() {
     let table = table(vectors(700, 33), 33);
     let query = &vectors(701, 33)[700 * 33..];
-    for code in ["exact", "lvq4", "lvq4x8", "f8e4m3"] {
+    for code in ["exact", "lvq4", "lvq4x8", "f8e4m3", "pca(20%)+lvq6"] {
         let file = stored(&table, code);
         let back = values(&read_all(&file).unwrap());
         for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -450,7 +558,8 @@ fn bounds_on_codes_never_lose_a_row() {
         let table = table(given, dimension);
         let mask: BooleanBuffer = (0..rows).map(|i| i % 7 != 3).collect();
         let few: BooleanBuffer = (0..rows).map(|i| i % 40 == 9).collect();
-        for code in CODES.into_iter().chain(["exact", "f8e5m2(scaled)"]) {
+        let others = SUBSPACES.into_iter().chain(["exact", "f8e5m2(scaled)"]);
+        for code in CODES.into_iter().chain(others) {
             let file = stored(&table, code);
             let column = file.vectors(0).unwrap();
             for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -476,7 +585,9 @@ fn one_dimension_and_odd_ones_are_searched_too() {
     for (rows, dimension) in [(3000, 1), (40, 3), (30, 129), (9, 777)] {
         let table = table(vectors(rows, dimension), dimension);
         let query = vectors(rows + 1, dimension)[rows * dimension..].to_vec();
-        for code in CODES.into_iter().chain(["exact"]) {
+        // Directions of many values take their time.
+        let subspaces = SUBSPACES.into_iter().filter(|_| dimension < 200);
+        for code in CODES.into_iter().chain(subspaces).chain(["exact"]) {
             let file = stored(&table, code);
             for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
                 let all = brute_force(&file, &query, metric, None);
@@ -498,7 +609,7 @@ fn null_vectors_are_never_found() {
     let schema = Schema::new(vec![Field::new("v", list.data_type().clone(), true)]);
     let table = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(list)]).unwrap();
     let query = vectors(1, 20);
-    for code in ["exact", "lvq8", "lvq4x8", "f16"] {
+    for code in ["exact", "lvq8", "lvq4x8", "f16", "pca(50%)+lvq8"] {
         let file = stored(&table, code);
         let all = brute_force(&file, &query, Metric::L2, None);
         assert_eq!(all.len(), 200);
@@ -634,6 +745,8 @@ fn read_vectors(path: &Path) -> (Vec<f32>, usize) {
 fn real_vectors_by_code() {
     const QUERIES: usize = 100;
     let directory = std::env::var_os("PILASTER_VECTORS").expect("PILASTER_VECTORS is a directory");
+    let wanted = std::env::var("PILASTER_CODES").unwrap_or_default();
+    let wanted: Vec<String> = wanted.split_whitespace().map(str::to_owned).collect();
     let mut sets: Vec<_> = std::fs::read_dir(directory)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -652,7 +765,17 @@ fn real_vectors_by_code() {
         let rows = given.len() / dimension;
         let table = table(given.clone(), dimension);
         println!("{} {rows} x {dimension}", set.display());
-        for code in ["exact"].into_iter().chain(CODES) {
+        let subspaces = [
+            "pca(50%)",
+            "pca(50%)+lvq8",
+            "pca(50%)+lvq4",
+            "pca(25%)+lvq8",
+        ];
+        let all = ["exact", "whole8"]
+            .into_iter()
+            .chain(CODES)
+            .chain(subspaces);
+        for code in all.filter(|c| wanted.is_empty() || wanted.contains(&c.to_string())) {
             let file = stored(&table, code);
             let back = values(&read_all(&file).unwrap());
             let hits: usize = queries

@@ -160,6 +160,23 @@ impl Query {
         out
     }
 
+    /// Bounds of Euclidean distances from lower and upper bounds of the exact ones.
+    pub fn of_distances(&self, exact: impl Iterator<Item = (f64, f64)>) -> Distances {
+        let (rounding, blur) = (f64::from(self.rounding()), f64::from(self.blur));
+        let more = f64::from(UNDERFLOW) + blur;
+        let (lower, upper) = exact
+            .map(|(low, high)| {
+                let low = low * (1.0 - rounding) - more;
+                (low as f32, (high * (1.0 + rounding) + more) as f32)
+            })
+            .unzip();
+        Distances {
+            lower,
+            upper,
+            ..Distances::default()
+        }
+    }
+
     /// Bounds from sums over decoded values. `factors` multiply the values of each row.
     pub fn of_sums(&self, sums: &Sums, factors: Option<&[f32]>) -> Distances {
         if let (Metric::L2, None) = (self.metric, factors) {

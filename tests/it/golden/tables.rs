@@ -60,6 +60,16 @@ fn columns_of(id: &str) -> Vec<(String, ArrayRef)> {
                 ("differences".to_owned(), vectors_of(3, count)),
             ]
         }
+        "pilaster.subspace.v1" => {
+            // Two values vary, each by itself: those are the directions, and nothing is lost.
+            let value = |i: usize| match (i % 4, i / 4) {
+                (0, _) => 1.5,
+                (1, row) => (row % 15) as f32 - 7.0,
+                (2, row) => (row / 15) as f32 / 4.0 - 1.125,
+                _ => -3.0,
+            };
+            vec![("plane".to_owned(), vectors_of(4, value))]
+        }
         _ => Vec::new(),
     }
 }
