@@ -2,7 +2,7 @@
 //!
 //! `pca(M)` takes the M directions of largest variance, `project(M)` M random ones; `pca(P%)` and
 //! `project(P%)` take a part of as many as vectors have values. Directions are trained on the first rows
-//! of the column and stored once ([`basis`](super::basis)). The coefficients are a child, encoded as the
+//! of the column and stored once ([`basis`]). The coefficients are a child, encoded as the
 //! rest of the spec says: `pca(50%)+lvq8`.
 //!
 //! # Distances
