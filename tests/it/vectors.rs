@@ -19,6 +19,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use pilaster::encoding::Profile;
 use pilaster::file::ReadAt;
+use pilaster::file::proto::Lossiness;
 use pilaster::kind::embeddings::search::{Metric, Neighbour, Query, nearest as nearest_rows};
 use pilaster::kind::embeddings::source::VectorSource;
 use pilaster::kind::embeddings::{ImportOptions, import, import_batches};
@@ -342,6 +343,48 @@ fn directions_that_make_no_sense_are_refused_in_words() {
             .unwrap_err();
         assert!(error.to_string().contains(says), "{words}: {error}");
     }
+}
+
+fn loss(table: &RecordBatch, words: &str) -> Lossiness {
+    let file = stored(table, words);
+    let column = file.meta().column(0).unwrap();
+    column.lossiness.clone().expect(words)
+}
+
+#[test]
+fn recall_of_lossy_codes_is_measured_on_a_sample_and_stored() {
+    let table = table(vectors(3000, 24), 24);
+    let recall = |words| {
+        let loss = loss(&table, words);
+        assert_eq!((loss.recall_rows, loss.recall_queries), (2048, 64));
+        loss.recall_at_10.expect(words)
+    };
+    let (fine, middle, coarse) = (recall("f16"), recall("lvq4"), recall("lvq2"));
+    assert!(fine > 0.99 && fine <= 1.0, "{fine}");
+    assert!(middle < fine && coarse < middle, "{fine} {middle} {coarse}");
+    let few = table.slice(0, 40);
+    assert_eq!(loss(&few, "lvq8").recall_at_10, None);
+    assert!(
+        stored(&table, "exact")
+            .meta()
+            .column(0)
+            .unwrap()
+            .lossiness
+            .is_none()
+    );
+}
+
+#[test]
+fn values_that_were_cut_are_counted_where_codes_may_cut() {
+    let mut given = vectors(200, 6);
+    (given[3], given[77], given[500]) = (600.0, -1e6, 448.0);
+    let table = table(given, 6);
+    assert_eq!(loss(&table, "f8e4m3").saturated, Some(2));
+    assert_eq!(loss(&table, "f16").saturated, Some(1));
+    assert_eq!(loss(&table, "f8e4m3(scaled)").saturated, Some(0));
+    assert_eq!(loss(&table, "lvq8").saturated, None);
+    // Also of coefficients.
+    assert!(loss(&table, "pca(50%)+f8e4m3").saturated > Some(0));
 }
 
 fn npy(rows: usize, dimension: usize, values: &[f32]) -> Vec<u8> {

@@ -66,13 +66,19 @@ impl ColumnWriter {
             words: spec.words.clone().unwrap_or_default(),
             ..Default::default()
         };
+        // Columns of a group, as the layers of a cache, are not what is searched.
+        let own = spec.group.is_none() && spec.parents.is_empty();
+        let loss = match own {
+            true => LossMeter::with_recall(spec.field.data_type()),
+            false => LossMeter::default(),
+        };
         Ok(Self {
             spec,
             planner,
             models: Models::default(),
             stored_models: Vec::new(),
             zones: ZoneBuilder::default(),
-            loss: LossMeter::default(),
+            loss,
             declared: Loss::Exact,
             chunk_rows: None,
             block,
