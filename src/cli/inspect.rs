@@ -221,6 +221,16 @@ fn table(anatomy: &Anatomy, all: bool) -> String {
                 " lossy, error up to {:.3e}, {:.3e} RMS",
                 loss.measured_max, loss.measured_rms
             );
+            if let Some(recall) = loss.recall_at_10 {
+                let _ = write!(
+                    encoding,
+                    ", recall@10 {recall:.3} in a sample of {}",
+                    count(u64::from(loss.recall_rows))
+                );
+            }
+            if let Some(saturated) = loss.saturated.filter(|n| *n > 0) {
+                let _ = write!(encoding, ", {} cut", plural(saturated, "value", "values"));
+            }
         }
         rows.push(vec![
             column.field.name().clone(),
@@ -402,6 +412,16 @@ fn loss(loss: &Lossiness) -> Json {
         ("metric", Json::text(&loss.metric)),
         ("measured_max", Json::Float(loss.measured_max)),
         ("measured_rms", Json::Float(loss.measured_rms)),
+        (
+            "recall_at_10",
+            loss.recall_at_10.map_or(Json::Null, Json::Float),
+        ),
+        ("recall_rows", Json::Number(u64::from(loss.recall_rows))),
+        (
+            "recall_queries",
+            Json::Number(u64::from(loss.recall_queries)),
+        ),
+        ("saturated", loss.saturated.map_or(Json::Null, Json::Number)),
     ])
 }
 

@@ -266,6 +266,9 @@ pub struct EncodeContext<'a> {
     pub proven: bool,
     /// Ids of the encodings above this one, outermost first.
     pub chain: Vec<&'static str>,
+    /// All rows of the column that are at hand, where the array is a part of them or of what they are
+    /// made of: models are better trained on these.
+    pub training: Option<ArrayRef>,
     /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
     /// encodings without parameters ignore them.
     pub arguments: Vec<String>,
@@ -289,6 +292,7 @@ impl<'a> EncodeContext<'a> {
             sampling: false,
             proven: false,
             chain: Vec::new(),
+            training: None,
             arguments: Vec::new(),
         }
     }

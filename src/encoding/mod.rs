@@ -104,10 +104,12 @@ encodings! {
         structs::Struct,
         map::Map,
     }
-    /// Vectors of floats in fewer bits, at a declared loss.
-    vector [estimates, float8, levels, products, rows] {
+    /// Vectors of floats in fewer bits: whole numbers exactly, others at a declared loss.
+    vector [basis, eigen, estimates, float8, levels, products, rows] {
         cast::Cast,
         lvq::Lvq,
+        whole8::Whole8,
+        subspace::Subspace,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
     table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {

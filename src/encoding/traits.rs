@@ -267,6 +267,13 @@ pub trait Encoding: Send + Sync + Debug {
         self.reads(node, selection)
     }
 
+    /// How many of a node's own values lay beyond what its codes hold, and were stored as the nearest that
+    /// they do hold; `None`, the default, where that is not counted.
+    fn saturated(&self, node: &Node) -> Option<u64> {
+        let _ = node;
+        None
+    }
+
     /// The part of parent `i` of a root node that a selection needs; decoding then asks for no other
     /// part of it. The default, `None`, is all of it.
     fn parent_part(&self, node: &Node, i: usize, selection: &Selection) -> Option<Selection> {

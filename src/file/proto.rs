@@ -127,6 +127,19 @@ pub struct Lossiness {
     /// Root mean square of the error.
     #[prost(double, tag = "6")]
     pub measured_rms: f64,
+    /// Part of the ten nearest rows (Euclidean distance) that a search of the stored vectors finds,
+    /// measured on a sample; absent where that is not known.
+    #[prost(double, optional, tag = "7")]
+    pub recall_at_10: Option<f64>,
+    /// Rows of the sample.
+    #[prost(uint32, tag = "8")]
+    pub recall_rows: u32,
+    /// Rows of it that were looked for among the others.
+    #[prost(uint32, tag = "9")]
+    pub recall_queries: u32,
+    /// Values that were too large for their codes; absent where that is not counted.
+    #[prost(uint64, optional, tag = "10")]
+    pub saturated: Option<u64>,
 }
 
 /// Where a segment is.

@@ -481,17 +481,23 @@ fn a_log_comes_back_and_is_searched_as_ripgrep_does() {
 #[test]
 fn vectors_are_told_by_their_name_and_lose_only_what_is_asked_for() {
     let mut npy = b"\x93NUMPY\x01\x00".to_vec();
-    let header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (50, 4), }";
+    let header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (150, 4), }";
     npy.extend((header.len() as u16 + 1).to_le_bytes());
     npy.extend_from_slice(header);
     npy.push(b'\n');
-    npy.extend((0..200).flat_map(|i| (i as f32 / 7.0).to_le_bytes()));
+    npy.extend((0..600).flat_map(|i| (i as f32 / 7.0).to_le_bytes()));
     let folder = folder(&[("v.npy", &npy)]);
     ok(pilaster(folder.path(), &["import", "v.npy", "v.pil"]));
     assert!(!ok(pilaster(folder.path(), &["inspect", "v.pil"])).contains("lossy"));
     let lossy = ["import", "v.npy", "v.pil", "--encode", "v=lvq8"];
     ok(pilaster(folder.path(), &lossy));
-    assert!(ok(pilaster(folder.path(), &["inspect", "v.pil"])).contains("lvq8"));
+    let shown = ok(pilaster(folder.path(), &["inspect", "v.pil"]));
+    assert!(
+        shown.contains("lvq8") && shown.contains(", recall@10 "),
+        "{shown}"
+    );
+    let json = ok(pilaster(folder.path(), &["inspect", "v.pil", "--json"]));
+    assert!(json.contains("\"recall_rows\":150,"), "{json}");
     ok(pilaster(folder.path(), &["verify", "v.pil"]));
 }
 

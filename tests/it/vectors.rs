@@ -1,7 +1,8 @@
 //! Embeddings: declared loss through a whole file, and import of files of vectors.
 //!
 //! Real vectors, given by the caller: `PILASTER_VECTORS` names a directory with one directory a set,
-//! each with `base.npy` or `embeddings.npy`, and `queries.npy`.
+//! each with `base.npy` or `embeddings.npy`, and `queries.npy`; `PILASTER_CODES`, if it is there, the
+//! specs to try.
 //!
 //! ```text
 //! PILASTER_VECTORS=vectors cargo test --config 'profile.dev.opt-level=3' --test it vectors::real -- --ignored --nocapture
@@ -16,7 +17,9 @@ use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
+use pilaster::encoding::Profile;
 use pilaster::file::ReadAt;
+use pilaster::file::proto::Lossiness;
 use pilaster::kind::embeddings::search::{Metric, Neighbour, Query, nearest as nearest_rows};
 use pilaster::kind::embeddings::source::VectorSource;
 use pilaster::kind::embeddings::{ImportOptions, import, import_batches};
@@ -43,6 +46,15 @@ const CODES: [&str; 16] = [
     "f8e4m3(scaled)",
     "bf16",
     "f16",
+];
+
+/// Coefficients along a few directions, in several codes.
+const SUBSPACES: [&str; 5] = [
+    "pca(25%)+lvq4x8",
+    "pca(50%)+lvq8",
+    "pca(50%)",
+    "project(50%)+int8",
+    "project(90%)+f8e4m3",
 ];
 
 fn vectors(rows: usize, dimension: usize) -> Vec<f32> {
@@ -93,7 +105,7 @@ fn relative_error(given: &[f32], stored: &[f32]) -> f64 {
 fn every_code_keeps_its_words_and_its_measured_loss() {
     let given = vectors(300, 40);
     let table = table(given.clone(), 40);
-    for code in CODES {
+    for code in CODES.into_iter().chain(SUBSPACES) {
         let file = stored(&table, code);
         let column = file.meta().column(0).unwrap();
         assert_eq!(column.words, code);
@@ -146,6 +158,70 @@ fn whole_numbers_of_a_byte_come_back_exactly_from_lvq8() {
     assert_eq!((loss.measured_max, loss.measured_rms), (0.0, 0.0));
 }
 
+fn encodings(file: &File) -> Vec<String> {
+    let used = file.meta().encodings();
+    used.iter().map(|e| e.to_string()).collect()
+}
+
+#[test]
+fn whole_numbers_of_a_byte_take_one_each_without_a_spec() {
+    let mut rng = Rng::new(3);
+    let mut whole = |least: f32| -> Vec<f32> {
+        let values = (0..400 * 30).map(|_| rng.below(256) as f32 + least);
+        values.collect()
+    };
+    for given in [whole(0.0), whole(-128.0)] {
+        let table = table(given.clone(), 30);
+        for profile in [Profile::Fast, Profile::Balanced, Profile::Archive] {
+            let options = WriteOptions {
+                profile,
+                ..WriteOptions::default()
+            };
+            let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+            writer.write(&table).unwrap();
+            let bytes = writer.into_bytes().unwrap();
+            assert!(bytes.len() < 400 * 36, "{profile:?}: {}", bytes.len());
+            let file = File::from_bytes("vectors.pil", bytes).unwrap();
+            assert_eq!(values(&read_all(&file).unwrap()), given);
+            assert!(file.meta().column(0).unwrap().lossiness.is_none());
+            if profile != Profile::Archive {
+                assert_eq!(encodings(&file)[0], "pilaster.whole8.v1", "{profile:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_no_byte_holds_are_kept_otherwise() {
+    let mut rng = Rng::new(3);
+    let whole: Vec<f32> = (0..100 * 8).map(|_| rng.below(256) as f32).collect();
+    for odd in [-0.0, 0.5, 256.0, -1.0, -129.0, 1e-40, 1e30] {
+        let mut given = whole.clone();
+        given[77] = odd;
+        for words in ["exact", "whole8"] {
+            let file = stored(&table(given.clone(), 8), words);
+            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let back = values(&read_all(&file).unwrap());
+            assert_eq!(bits(&back), bits(&given), "{odd} as {words}");
+            let used = encodings(&file);
+            assert!(
+                !used.iter().any(|e| e.contains("whole8")),
+                "{odd}: {used:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn few_values_far_from_zero_are_left_to_smaller_forms() {
+    // One value in forty is not zero.
+    let given: Vec<f32> = (0..1000 * 40)
+        .map(|i| if i % 40 == i / 40 % 40 { 200.0 } else { 0.0 })
+        .collect();
+    let used = encodings(&stored(&table(given, 40), "exact"));
+    assert!(!used.iter().any(|e| e.contains("whole8")), "{used:?}");
+}
+
 #[test]
 fn odd_vectors_come_back_close() {
     let rows: [[f32; 4]; 6] = [
@@ -169,6 +245,146 @@ fn odd_vectors_come_back_close() {
             }
         }
     }
+}
+
+/// Vectors that lie in so many directions around a mean.
+fn flat(rows: usize, dimension: usize, directions: usize) -> Vec<f32> {
+    let (weights, ways) = (vectors(rows, directions), vectors(directions, dimension));
+    let row = |weights: &[f32]| -> Vec<f32> {
+        let value = |i: usize| {
+            let parts = weights.iter().zip(ways.iter().skip(i).step_by(dimension));
+            1.0 + parts.map(|(w, x)| w * x).sum::<f32>()
+        };
+        (0..dimension).map(value).collect()
+    };
+    weights.chunks_exact(directions).flat_map(row).collect()
+}
+
+#[test]
+fn as_many_directions_as_vectors_lie_in_lose_next_to_nothing() {
+    let given = flat(300, 40, 5);
+    let table = table(given.clone(), 40);
+    let error = |code| relative_error(&given, &values(&read_all(&stored(&table, code)).unwrap()));
+    assert!(error("pca(5)") < 1e-10);
+    assert!(error("pca(12.5%)+lvq8") < 1e-4);
+    assert!(error("pca(4)") > 1e-4);
+    assert!(error("project(5)") > 3.0 * error("pca(4)"));
+    assert!(error("project(100%)") < 1e-10);
+}
+
+#[test]
+fn a_basis_is_stored_once_and_shared_by_all_chunks() {
+    let (rows, dimension) = (20_000, 64);
+    let table = table(vectors(rows, dimension), dimension);
+    let file = stored(&table, "pca(3)+lvq4");
+    let anatomy = file.anatomy().unwrap();
+    let column = &anatomy.columns[0];
+    let subspace = &column.tree[0];
+    assert_eq!(subspace.encoding, "pilaster.subspace.v1");
+    assert_eq!(subspace.children[0].encoding, "pilaster.lvq.v1");
+    assert!(column.chunks > 1 && subspace.chunks == column.chunks);
+    let basis = 16 + 4 * (dimension + 3 * dimension) as u64;
+    // Perhaps also the mean of the codes.
+    assert!(column.models >= basis && column.models < basis + 16);
+}
+
+#[test]
+fn a_basis_comes_from_the_whole_section_and_skips_what_is_no_vector() {
+    // The first chunk varies in the first half of the values, the rest in the second.
+    let (rows, dimension) = (24_000, 64);
+    let mut given = vectors(rows, dimension);
+    for (i, row) in given.chunks_exact_mut(dimension).enumerate() {
+        let half = if i < 8192 { 4..8 } else { 0..4 };
+        row[half].fill(0.0);
+        row[8..].fill(0.0);
+    }
+    let plain = table(given.clone(), dimension);
+    let error = |table: &RecordBatch| {
+        relative_error(
+            &given,
+            &values(&read_all(&stored(table, "pca(4)")).unwrap()),
+        )
+    };
+    // Two thirds of the rows lie in what is kept.
+    assert!(error(&plain) < 0.4, "{}", error(&plain));
+    let list = plain.column(0).as_fixed_size_list();
+    let valid: Vec<bool> = (0..rows).map(|i| i >= 8192).collect();
+    let (item, size, inner, _) = list.clone().into_parts();
+    let list = FixedSizeListArray::new(item, size, inner, Some(valid.into()));
+    let schema = Schema::new(vec![Field::new("v", list.data_type().clone(), true)]);
+    let table = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(list)]).unwrap();
+    let back = values(&read_all(&stored(&table, "pca(4)")).unwrap());
+    let from = 8192 * dimension;
+    assert!(relative_error(&given[from..], &back[from..]) < 1e-10);
+}
+
+#[test]
+fn directions_that_make_no_sense_are_refused_in_words() {
+    let table = table(vectors(50, 6), 6);
+    for (words, says) in [
+        ("pca(0)", "(0) is no number of directions"),
+        ("pca(0%)", "(0%) is no number of directions"),
+        ("pca(101%)", "(101%) is no number of directions"),
+        ("project(many)", "(many) is no number of directions"),
+        (
+            "pca(7)+lvq8",
+            "7 directions wanted of vectors that have 6 values",
+        ),
+        ("pca(3)+zstd", "no part of encoding 'pca' takes 'zstd'"),
+    ] {
+        let options = WriteOptions {
+            specs: vec![("v".to_owned(), words.to_owned())],
+            ..WriteOptions::default()
+        };
+        let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+        let error = writer
+            .write(&table)
+            .and_then(|()| writer.into_bytes().map(drop))
+            .unwrap_err();
+        assert!(error.to_string().contains(says), "{words}: {error}");
+    }
+}
+
+fn loss(table: &RecordBatch, words: &str) -> Lossiness {
+    let file = stored(table, words);
+    let column = file.meta().column(0).unwrap();
+    column.lossiness.clone().expect(words)
+}
+
+#[test]
+fn recall_of_lossy_codes_is_measured_on_a_sample_and_stored() {
+    let table = table(vectors(3000, 24), 24);
+    let recall = |words| {
+        let loss = loss(&table, words);
+        assert_eq!((loss.recall_rows, loss.recall_queries), (2048, 64));
+        loss.recall_at_10.expect(words)
+    };
+    let (fine, middle, coarse) = (recall("f16"), recall("lvq4"), recall("lvq2"));
+    assert!(fine > 0.99 && fine <= 1.0, "{fine}");
+    assert!(middle < fine && coarse < middle, "{fine} {middle} {coarse}");
+    let few = table.slice(0, 40);
+    assert_eq!(loss(&few, "lvq8").recall_at_10, None);
+    assert!(
+        stored(&table, "exact")
+            .meta()
+            .column(0)
+            .unwrap()
+            .lossiness
+            .is_none()
+    );
+}
+
+#[test]
+fn values_that_were_cut_are_counted_where_codes_may_cut() {
+    let mut given = vectors(200, 6);
+    (given[3], given[77], given[500]) = (600.0, -1e6, 448.0);
+    let table = table(given, 6);
+    assert_eq!(loss(&table, "f8e4m3").saturated, Some(2));
+    assert_eq!(loss(&table, "f16").saturated, Some(1));
+    assert_eq!(loss(&table, "f8e4m3(scaled)").saturated, Some(0));
+    assert_eq!(loss(&table, "lvq8").saturated, None);
+    // Also of coefficients.
+    assert!(loss(&table, "pca(50%)+f8e4m3").saturated > Some(0));
 }
 
 fn npy(rows: usize, dimension: usize, values: &[f32]) -> Vec<u8> {
@@ -306,7 +522,7 @@ fn damaged_files_of_vectors_are_refused_in_one_sentence() {
 fn nearest_rows_are_those_of_brute_force_over_the_decoded_vectors() {
     let table = table(vectors(700, 33), 33);
     let query = &vectors(701, 33)[700 * 33..];
-    for code in ["exact", "lvq4", "lvq4x8", "f8e4m3"] {
+    for code in ["exact", "lvq4", "lvq4x8", "f8e4m3", "pca(20%)+lvq6"] {
         let file = stored(&table, code);
         let back = values(&read_all(&file).unwrap());
         for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -366,12 +582,14 @@ fn bounds_on_codes_never_lose_a_row() {
     let whole: Vec<f32> = (0..200 * dimension)
         .map(|_| rng.below(256) as f32)
         .collect();
+    let signed: Vec<f32> = whole.iter().map(|v| v - 128.0).collect();
     let sets = [
         vectors(400, dimension),
         shifted,
         vectors(100, dimension).iter().map(|v| v * 1e-12).collect(),
         vectors(100, dimension).iter().map(|v| v * 1e12).collect(),
         whole,
+        signed,
     ];
     for (number, given) in sets.into_iter().enumerate() {
         let rows = given.len() / dimension;
@@ -383,7 +601,8 @@ fn bounds_on_codes_never_lose_a_row() {
         let table = table(given, dimension);
         let mask: BooleanBuffer = (0..rows).map(|i| i % 7 != 3).collect();
         let few: BooleanBuffer = (0..rows).map(|i| i % 40 == 9).collect();
-        for code in CODES.into_iter().chain(["exact", "f8e5m2(scaled)"]) {
+        let others = SUBSPACES.into_iter().chain(["exact", "f8e5m2(scaled)"]);
+        for code in CODES.into_iter().chain(others) {
             let file = stored(&table, code);
             let column = file.vectors(0).unwrap();
             for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -409,7 +628,9 @@ fn one_dimension_and_odd_ones_are_searched_too() {
     for (rows, dimension) in [(3000, 1), (40, 3), (30, 129), (9, 777)] {
         let table = table(vectors(rows, dimension), dimension);
         let query = vectors(rows + 1, dimension)[rows * dimension..].to_vec();
-        for code in CODES.into_iter().chain(["exact"]) {
+        // Directions of many values take their time.
+        let subspaces = SUBSPACES.into_iter().filter(|_| dimension < 200);
+        for code in CODES.into_iter().chain(subspaces).chain(["exact"]) {
             let file = stored(&table, code);
             for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
                 let all = brute_force(&file, &query, metric, None);
@@ -431,7 +652,7 @@ fn null_vectors_are_never_found() {
     let schema = Schema::new(vec![Field::new("v", list.data_type().clone(), true)]);
     let table = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(list)]).unwrap();
     let query = vectors(1, 20);
-    for code in ["exact", "lvq8", "lvq4x8", "f16"] {
+    for code in ["exact", "lvq8", "lvq4x8", "f16", "pca(50%)+lvq8"] {
         let file = stored(&table, code);
         let all = brute_force(&file, &query, Metric::L2, None);
         assert_eq!(all.len(), 200);
@@ -567,6 +788,8 @@ fn read_vectors(path: &Path) -> (Vec<f32>, usize) {
 fn real_vectors_by_code() {
     const QUERIES: usize = 100;
     let directory = std::env::var_os("PILASTER_VECTORS").expect("PILASTER_VECTORS is a directory");
+    let wanted = std::env::var("PILASTER_CODES").unwrap_or_default();
+    let wanted: Vec<String> = wanted.split_whitespace().map(str::to_owned).collect();
     let mut sets: Vec<_> = std::fs::read_dir(directory)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -585,7 +808,17 @@ fn real_vectors_by_code() {
         let rows = given.len() / dimension;
         let table = table(given.clone(), dimension);
         println!("{} {rows} x {dimension}", set.display());
-        for code in ["exact"].into_iter().chain(CODES) {
+        let subspaces = [
+            "pca(50%)",
+            "pca(50%)+lvq8",
+            "pca(50%)+lvq4",
+            "pca(25%)+lvq8",
+        ];
+        let all = ["exact", "whole8"]
+            .into_iter()
+            .chain(CODES)
+            .chain(subspaces);
+        for code in all.filter(|c| wanted.is_empty() || wanted.contains(&c.to_string())) {
             let file = stored(&table, code);
             let back = values(&read_all(&file).unwrap());
             let hits: usize = queries

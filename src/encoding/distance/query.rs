@@ -118,6 +118,19 @@ impl Query {
         self.missed
     }
 
+    /// What the bytes miss of the values, as a query of its own, and at least the norm of what the bytes
+    /// of both together miss.
+    pub fn rest(&self) -> Result<(Query, f32)> {
+        let scale = f64::from(self.scale);
+        let pairs = self.values.iter().zip(&self.bytes);
+        let left: Vec<f64> = pairs
+            .map(|(v, b)| f64::from(*v) - f64::from(*b) * scale)
+            .collect();
+        let rest = Query::of_doubles(self.metric, &left)?;
+        let missed = rest.missed + rest.blur;
+        Ok((rest, missed))
+    }
+
     /// The distance of a decoded vector.
     pub fn distance(&self, vector: &[f32]) -> f32 {
         self.metric.distance(vector, &self.values)
@@ -145,6 +158,23 @@ impl Query {
             out: &mut out,
         });
         out
+    }
+
+    /// Bounds of Euclidean distances from lower and upper bounds of the exact ones.
+    pub fn of_distances(&self, exact: impl Iterator<Item = (f64, f64)>) -> Distances {
+        let (rounding, blur) = (f64::from(self.rounding()), f64::from(self.blur));
+        let more = f64::from(UNDERFLOW) + blur;
+        let (lower, upper) = exact
+            .map(|(low, high)| {
+                let low = low * (1.0 - rounding) - more;
+                (low as f32, (high * (1.0 + rounding) + more) as f32)
+            })
+            .unzip();
+        Distances {
+            lower,
+            upper,
+            ..Distances::default()
+        }
     }
 
     /// Bounds from sums over decoded values. `factors` multiply the values of each row.

@@ -59,6 +59,7 @@ pub fn run(
         sampling: context.sampling,
         proven: false,
         chain: context.chain.clone(),
+        training: context.training.clone(),
         arguments: arguments.to_vec(),
     };
     let node = encoding.encode(array, &mut inner);

@@ -333,6 +333,11 @@ impl Encoding for Cast {
         Ok(Some(query.of_sums(&sums, factors.as_deref())))
     }
 
+    fn saturated(&self, node: &Node) -> Option<u64> {
+        let metadata: Metadata = node.parse_metadata().ok()?;
+        Some(metadata.saturated)
+    }
+
     fn reads(&self, node: &Node, selection: &Selection) -> Reads {
         let Ok(layout) = Layout::of(node) else {
             return Reads::All;

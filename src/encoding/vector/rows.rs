@@ -24,9 +24,9 @@ pub fn is_vector(data_type: &DataType) -> bool {
     }
 }
 
-/// The values of an array of vectors, row by row, and their dimension; `None` for other arrays, for
-/// elements that are null, and for values that are not finite, which no code holds.
-pub fn finite(array: &ArrayRef) -> Option<(Float32Array, usize)> {
+/// The values of an array of vectors, row by row, and their dimension; `None` for other arrays, and for
+/// vectors or elements that are null.
+pub fn numbers(array: &ArrayRef) -> Option<(Float32Array, usize)> {
     if !is_vector(array.data_type()) {
         return None;
     }
@@ -34,8 +34,18 @@ pub fn finite(array: &ArrayRef) -> Option<(Float32Array, usize)> {
     let size = list.value_length() as usize;
     let values = list.values().slice(list.offset() * size, list.len() * size);
     let values = values.as_primitive_opt::<Float32Type>()?.clone();
-    let sound = values.null_count() == 0 && values.values().iter().all(|v| v.is_finite());
-    sound.then_some((values, size))
+    (list.null_count() == 0 && values.null_count() == 0).then_some((values, size))
+}
+
+/// The same; also `None` for values that are not finite, which no code holds.
+pub fn finite(array: &ArrayRef) -> Option<(Float32Array, usize)> {
+    let found = numbers(array)?;
+    found
+        .0
+        .values()
+        .iter()
+        .all(|v| v.is_finite())
+        .then_some(found)
 }
 
 /// Rows of a fixed number of bytes that start at a computable place.

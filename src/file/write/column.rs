@@ -66,13 +66,19 @@ impl ColumnWriter {
             words: spec.words.clone().unwrap_or_default(),
             ..Default::default()
         };
+        // Columns of a group, as the layers of a cache, are not what is searched.
+        let own = spec.group.is_none() && spec.parents.is_empty();
+        let loss = match own {
+            true => LossMeter::with_recall(spec.field.data_type()),
+            false => LossMeter::default(),
+        };
         Ok(Self {
             spec,
             planner,
             models: Models::default(),
             stored_models: Vec::new(),
             zones: ZoneBuilder::default(),
-            loss: LossMeter::default(),
+            loss,
             declared: Loss::Exact,
             chunk_rows: None,
             block,
@@ -109,7 +115,7 @@ impl ColumnWriter {
             let len = rows.min(array.len() - at);
             let slice = array.slice(at, len);
             let parents: Vec<ArrayRef> = parents.iter().map(|p| p.slice(at, len)).collect();
-            chunks.push(self.encode_chunk(&slice, data.encoding, &parents, profile)?);
+            chunks.push(self.encode_chunk(&slice, array, data.encoding, &parents, profile)?);
             at += len;
         }
         Ok(chunks)
@@ -120,9 +126,11 @@ impl ColumnWriter {
         *array.data_type() == DataType::Null && *self.spec.field.data_type() != DataType::Null
     }
 
+    /// Encodes a chunk of a section.
     fn encode_chunk(
         &mut self,
         array: &ArrayRef,
+        section: &ArrayRef,
         forced: Option<&'static str>,
         parents: &[ArrayRef],
         profile: Profile,
@@ -131,6 +139,7 @@ impl ColumnWriter {
         let follows = self.follows(array);
         let mut context =
             EncodeContext::new(&self.planner, registry, &mut self.models, parents, profile);
+        context.training = Some(Arc::clone(section));
         let chosen = match forced {
             Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
             None => None,
@@ -156,6 +165,7 @@ impl ColumnWriter {
             None => {
                 let (models, planner) = (&mut self.models, &self.planner);
                 let mut context = EncodeContext::new(planner, registry, models, parents, profile);
+                context.training = Some(Arc::clone(section));
                 planner.encode_chunk(array, &mut context)?
             }
         };

@@ -1,9 +1,11 @@
-//! What a column lost: the declaration, and the error measured on all that was stored.
+//! What a column lost: the declaration, and the error measured on all that was stored; for vectors also
+//! how well they are still found.
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 
+use super::recall::{self, RecallSample};
 use crate::encoding::physical::BFLOAT16;
 use crate::encoding::{DecodeContext, Loss, Models, Node, Registry};
 use crate::error::{Error, Result};
@@ -25,9 +27,21 @@ pub(crate) struct LossMeter {
     largest: f64,
     squares: f64,
     values: u64,
+    /// Values that were too large for their codes, if that was counted.
+    saturated: Option<u64>,
+    /// For columns of vectors.
+    sample: Option<RecallSample>,
 }
 
 impl LossMeter {
+    /// A meter for a column of its own of this type, in which rows may be searched.
+    pub fn with_recall(data_type: &DataType) -> Self {
+        Self {
+            sample: recall::is_measured(data_type).then(RecallSample::default),
+            ..Self::default()
+        }
+    }
+
     /// Decodes a chunk and adds how far its values are off.
     pub fn add(
         &mut self,
@@ -39,6 +53,15 @@ impl LossMeter {
         // Our own bytes: nothing to guard against.
         let context = DecodeContext::new(Registry::standard(), models, &parents, u64::MAX);
         let decoded = context.decode_all(node, array.data_type())?;
+        node.walk(&mut |node| {
+            let encoding = Registry::standard().get(&node.encoding).ok();
+            if let Some(count) = encoding.and_then(|e| e.saturated(node)) {
+                *self.saturated.get_or_insert(0) += count;
+            }
+        });
+        if let Some(sample) = &mut self.sample {
+            sample.add(array, &decoded);
+        }
         self.compare(array, &decoded)
     }
 
@@ -111,8 +134,17 @@ impl LossMeter {
         let mut message = Lossiness {
             measured_max: self.largest,
             measured_rms: (self.squares / self.values.max(1) as f64).sqrt(),
+            saturated: self.saturated,
             ..Default::default()
         };
+        if declared.is_exact() {
+            return None;
+        }
+        if let Some(found) = self.sample.as_ref().and_then(RecallSample::measure) {
+            message.recall_at_10 = Some(found.at_ten);
+            message.recall_rows = found.rows as u32;
+            message.recall_queries = found.queries as u32;
+        }
         match declared {
             Loss::Exact => return None,
             Loss::AbsoluteError(bound) => (message.kind, message.bound) = (1, *bound),

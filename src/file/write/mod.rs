@@ -7,6 +7,7 @@
 
 mod column;
 mod loss;
+mod recall;
 mod sink;
 mod zones;
 

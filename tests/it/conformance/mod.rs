@@ -120,6 +120,7 @@ pub fn samples_for(encoding: &dyn Encoding) -> Vec<Sample> {
     for data_type in logical::nested_types().into_iter().chain([DataType::Null]) {
         if encoding.accepts(&data_type) {
             samples.extend(logical::samples(&data_type, 300).into_iter().map(bare));
+            samples.extend(logical::whole_vectors(&data_type, 300));
         }
     }
     let with_nulls = |(i, s): (usize, &Sample)| Sample {

@@ -119,6 +119,27 @@ pub fn samples(data_type: &DataType, rows: usize) -> Vec<Sample> {
     samples
 }
 
+/// Vectors of whole numbers, of which there are few in random ones; for other types nothing.
+pub fn whole_vectors(data_type: &DataType, rows: usize) -> Vec<Sample> {
+    let DataType::FixedSizeList(field, width) = data_type else {
+        return Vec::new();
+    };
+    if *field.data_type() != DataType::Float32 {
+        return Vec::new();
+    }
+    let sample = |name: &str, least: f32| {
+        let mut rng = Rng::new(8);
+        let values = (0..rows * *width as usize).map(|_| rng.below(256) as f32 + least);
+        let values = Float32Array::from_iter_values(values);
+        let list = FixedSizeListArray::new(Arc::clone(field), *width, Arc::new(values), None);
+        Sample {
+            name: format!("{data_type} {name}"),
+            array: Arc::new(list),
+        }
+    };
+    vec![sample("bytes", 0.0), sample("signed bytes", -128.0)]
+}
+
 /// An array of any type; about `nulls` of the rows are null, at every level that may be.
 pub fn array(data_type: &DataType, rows: usize, nulls: f64, rng: &mut Rng) -> ArrayRef {
     use DataType::*;

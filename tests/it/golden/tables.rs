@@ -49,11 +49,33 @@ fn stores(encoding: &dyn Encoding, array: &ArrayRef) -> bool {
 }
 
 /// Columns that one encoding alone takes: those of all stay as they were.
-fn columns_of(id: &str) -> Option<(String, ArrayRef)> {
-    if id != pilaster::encoding::kv::coefficients::ID {
-        return None;
+fn columns_of(id: &str) -> Vec<(String, ArrayRef)> {
+    match id {
+        pilaster::encoding::kv::coefficients::ID => vec![("codes".to_owned(), levels())],
+        "pilaster.whole8.v1" => {
+            let pixel = |i: usize| (mix(i) % 256) as f32;
+            let count = |i: usize| (mix(i) % 256) as f32 - 128.0;
+            vec![
+                ("pixels".to_owned(), vectors_of(5, pixel)),
+                ("differences".to_owned(), vectors_of(3, count)),
+            ]
+        }
+        "pilaster.subspace.v1" => {
+            // Two values vary, each by itself: those are the directions, and nothing is lost.
+            let value = |i: usize| match (i % 4, i / 4) {
+                (0, _) => 1.5,
+                (1, row) => (row % 15) as f32 - 7.0,
+                (2, row) => (row / 15) as f32 / 4.0 - 1.125,
+                _ => -3.0,
+            };
+            vec![("plane".to_owned(), vectors_of(4, value))]
+        }
+        _ => Vec::new(),
     }
-    // Some large integers, some rows of zeros.
+}
+
+/// Some large integers, some rows of zeros.
+fn levels() -> ArrayRef {
     let level = |i: usize| match (i / 6 % 20, mix(i)) {
         (7 | 8, _) => 0,
         (_, x) if x % 97 == 0 => 1000 - (x % 2000) as i16,
@@ -61,8 +83,20 @@ fn columns_of(id: &str) -> Option<(String, ArrayRef)> {
     };
     let values: Int16Array = (0..ROWS * 6).map(level).collect();
     let item = Arc::new(Field::new("item", DataType::Int16, false));
-    let lists = FixedSizeListArray::new(item, 6, Arc::new(values), None);
-    Some(("codes".to_owned(), Arc::new(lists)))
+    Arc::new(FixedSizeListArray::new(item, 6, Arc::new(values), None))
+}
+
+/// Vectors of a dimension, value by value.
+fn vectors_of(dimension: usize, value: impl Fn(usize) -> f32) -> ArrayRef {
+    let values: Vec<f32> = (0..ROWS * dimension).map(value).collect();
+    let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let values = Arc::new(Float32Array::from(values));
+    Arc::new(FixedSizeListArray::new(
+        item,
+        dimension as i32,
+        values,
+        None,
+    ))
 }
 
 /// A mixed number that depends on the row in a way that no seed can change.

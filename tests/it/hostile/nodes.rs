@@ -31,6 +31,7 @@ fn samples(accepts: impl Fn(&DataType) -> bool, nullable: bool) -> Vec<Sample> {
                 name: format!("{data_type}"),
                 array: conformance::without_nulls(&array),
             });
+            samples.extend(logical::whole_vectors(&data_type, 30));
         }
     }
     match nullable {
