@@ -109,7 +109,7 @@ impl ColumnWriter {
             let len = rows.min(array.len() - at);
             let slice = array.slice(at, len);
             let parents: Vec<ArrayRef> = parents.iter().map(|p| p.slice(at, len)).collect();
-            chunks.push(self.encode_chunk(&slice, data.encoding, &parents, profile)?);
+            chunks.push(self.encode_chunk(&slice, data, &parents, profile)?);
             at += len;
         }
         Ok(chunks)
@@ -123,14 +123,16 @@ impl ColumnWriter {
     fn encode_chunk(
         &mut self,
         array: &ArrayRef,
-        forced: Option<&'static str>,
+        data: &ColumnData,
         parents: &[ArrayRef],
         profile: Profile,
     ) -> Result<EncodedChunk> {
+        let forced = data.encoding;
         let registry = Registry::standard();
         let follows = self.follows(array);
         let mut context =
             EncodeContext::new(&self.planner, registry, &mut self.models, parents, profile);
+        context.known = data.known.clone();
         let chosen = match forced {
             Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
             None => None,
