@@ -1,6 +1,8 @@
 //! What encoders and decoders are handed: children, models, parents, a budget.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
 use arrow::datatypes::DataType;
@@ -247,6 +249,9 @@ pub trait ChildEncoder: Sync {
     ) -> Result<Node>;
 }
 
+/// Something that a layout found out, for the encoding that it names.
+pub type Known = Arc<dyn Any + Send + Sync>;
+
 /// Everything that encoding needs beside the array.
 pub struct EncodeContext<'a> {
     /// Encodes children.
@@ -264,6 +269,9 @@ pub struct EncodeContext<'a> {
     /// Set by an encoder that has decoded its node, within what readers grant, and found the rows
     /// again: nobody needs to do so once more.
     pub proven: bool,
+    /// What the column's layout found out about the values. An encoding believes no more of it than
+    /// its type makes certain.
+    pub known: Option<Known>,
     /// Ids of the encodings above this one, outermost first.
     pub chain: Vec<&'static str>,
     /// All rows of the column that are at hand, where the array is a part of them or of what they are
@@ -291,6 +299,7 @@ impl<'a> EncodeContext<'a> {
             profile,
             sampling: false,
             proven: false,
+            known: None,
             chain: Vec::new(),
             training: None,
             arguments: Vec::new(),

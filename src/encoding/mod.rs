@@ -25,7 +25,7 @@ pub(crate) mod testing;
 pub mod traits;
 pub mod words;
 
-pub use context::{DecodeContext, EncodeContext, NoParents, ParentSource, Role};
+pub use context::{DecodeContext, EncodeContext, Known, NoParents, ParentSource, Role};
 pub use model::{Model, ModelDigest, ModelStore, Models};
 pub use needles::Needles;
 pub use node::{Node, NodeBuffer};

@@ -102,6 +102,15 @@ fn written_out(array: &dyn Array) -> u64 {
 /// Puts arrays of one type together. Dictionaries are written out on the way: merging those of small
 /// keys can fail though all values fit one, and bytes shall not depend on how many there were.
 pub(crate) fn concat(arrays: &[&dyn Array]) -> Result<ArrayRef> {
+    // Nothing to write out: all rows have the only value.
+    if let [only] = arrays
+        && let Some(dictionary) = only.as_any_dictionary_opt()
+        && dictionary.values().len() == 1
+        && !only.is_empty()
+        && only.logical_null_count() == 0
+    {
+        return Ok(only.slice(0, only.len()));
+    }
     if let [first, ..] = arrays
         && let DataType::Dictionary(_, value) = first.data_type()
         && compute::can_cast_types(value, first.data_type())

@@ -10,7 +10,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use crate::encoding::Model;
+use crate::encoding::{Known, Model};
 use crate::error::Result;
 
 /// What a column is to those who read the file.
@@ -59,6 +59,8 @@ pub struct ColumnData {
     /// Id of the encoding of the root, which finds its models by kind and its parents in the
     /// context. If it declines a chunk, and if this is `None`, the planner decides.
     pub encoding: Option<&'static str>,
+    /// What the layout found out on its way and the encoding would otherwise find out again.
+    pub known: Option<Known>,
 }
 
 /// Decides the columns and splits sections into them.
@@ -106,6 +108,7 @@ impl Layout for PlainLayout {
             array: Arc::clone(array),
             models: Vec::new(),
             encoding: None,
+            known: None,
         };
         Ok(section.columns().iter().map(data).collect())
     }

@@ -4,6 +4,7 @@
 //! with zstd; of the plain form the text, and unless each row ends with its line feed the lengths of
 //! the rows as varints.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, BinaryArray};
@@ -27,12 +28,15 @@ const PIECE: usize = 256;
 /// Pieces are cut at the latest after so many bytes: a skeleton should not be a whole file.
 const LONGEST: usize = 64 << 10;
 
-/// Part of a chunk on which the plain form is tried before it is tried on all.
-const TRIED: usize = 256 << 10;
+/// The plain form is tried on pieces of a chunk before it is tried on all: so many of so many bytes,
+/// from all over the chunk, since logs of several sources lie one after the other.
+const PIECES: usize = 8;
+const TRIED: usize = 32 << 10;
 /// What a decoder may take for each byte of the rows and beside that: less than readers allow.
 const ROOM_FACTOR: u64 = 7;
 const ROOM: u64 = 1 << 19;
-/// The plain form is tried on all if it comes this close to the parsed one on a part.
+/// The plain form is tried on all if it comes this close to the parsed one on the pieces. They tell
+/// less than all of it, at a lower level: on real logs that makes 1.07 to 2.4 times as much of it.
 const CLOSE: f64 = 1.4;
 
 /// Metadata of a chunk.
@@ -51,6 +55,14 @@ fn level(profile: Profile) -> i32 {
         Profile::Fast => 1,
         Profile::Balanced => 7,
         Profile::Archive => 19,
+    }
+}
+
+/// The level at which it is seen whether the plain form may be the smaller one.
+fn trial_level(profile: Profile) -> i32 {
+    match profile {
+        Profile::Fast | Profile::Balanced => 1,
+        Profile::Archive => 7,
     }
 }
 
@@ -117,7 +129,7 @@ fn parsed(
     mixed: bool,
 ) -> Result<Option<(Header, Vec<Vec<u8>>)>> {
     let (units, goes_on) = units(text, rows);
-    let Some(mut table) = Table::parse(text, &units, &|i| goes_on[i], true) else {
+    let Some(mut table) = Table::parse(text, &units, &|i| goes_on[i], true, usize::MAX) else {
         return Ok(None);
     };
     table.merge(text);
@@ -125,10 +137,13 @@ fn parsed(
     writer.table(&table, 0);
     let mut header = Header::default();
     let mut buffers = Vec::with_capacity(STREAMS);
+    // One compressor for all streams: its tables are as large as many a stream.
+    let failed = |e| Error::io("zstd failed", e);
+    let mut compressor = zstd::bulk::Compressor::new(level).map_err(failed)?;
     for stream in writer.finish().all() {
         header.unpacked.push(stream.len() as u64);
         if !stream.is_empty() {
-            buffers.push(pack(stream, level)?);
+            buffers.push(compressor.compress(stream).map_err(failed)?);
         }
     }
     Ok(Some((header, buffers)))
@@ -164,6 +179,15 @@ fn are_lines(text: &[u8], rows: &[Span]) -> bool {
             None => i + 1 == rows.len() && !row.is_empty(),
         }
     })
+}
+
+/// Pieces of a text from all over it; all of a short one.
+fn pieces(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.len() <= PIECES * TRIED {
+        return Cow::Borrowed(text);
+    }
+    let starts = (0..PIECES).map(|i| text.len() / PIECES * i);
+    Cow::Owned(starts.flat_map(|s| &text[s..s + TRIED]).copied().collect())
 }
 
 fn size(form: &(Header, Vec<Vec<u8>>)) -> usize {
@@ -203,12 +227,13 @@ pub fn encode(
         best = form.or(best);
     }
     context.proven = best.is_some();
-    let tried = &text[..text.len().min(TRIED)];
     let worth = match &best {
         None => true,
         Some(form) => {
+            let tried = pieces(text);
             let share = tried.len() as f64 / text.len().max(1) as f64;
-            (pack(tried, level)?.len() as f64) < CLOSE * share * size(form) as f64
+            let packed = pack(&tried, trial_level(context.profile))?;
+            (packed.len() as f64) < CLOSE * share * size(form) as f64
         }
     };
     if worth {

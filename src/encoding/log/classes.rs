@@ -81,12 +81,13 @@ pub fn time(text: &[u8]) -> Option<(usize, usize, bool)> {
 pub fn address(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     for part in 0..4 {
-        let digits = text[at..].iter().take(4);
-        let digits = digits.take_while(|b| b.is_ascii_digit()).count();
-        if !(1..=3).contains(&digits) {
+        let start = at;
+        while at - start < 4 && text.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        if !(1..=3).contains(&(at - start)) {
             return None;
         }
-        at += digits;
         if part < 3 {
             if text.get(at) != Some(&b'.') {
                 return None;

@@ -11,8 +11,6 @@ use super::stamp;
 const MOST: usize = 12;
 /// Share of the lines whose words must be of one sort.
 const SHARE: f64 = 0.9;
-/// Lines that are looked at.
-const SAMPLE: usize = 4096;
 
 /// A sort of words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,21 +84,19 @@ fn words(line: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
 
 /// The header of some lines; nothing if they have none in common.
 pub fn learn<'l>(lines: impl Iterator<Item = &'l [u8]>) -> Vec<Sort> {
-    let sorts: Vec<Vec<Sort>> = lines
-        .filter(|line| stamp::time(line).is_some())
-        .take(SAMPLE)
-        .map(|line| {
-            words(line)
-                .take(MOST)
-                .map(|(word, _)| Sort::of(word))
-                .collect()
-        })
-        .collect();
+    let mut counts = [[0usize; Sort::ALL.len()]; MOST];
+    let mut all = 0;
+    for line in lines.filter(|line| stamp::time(line).is_some()) {
+        all += 1;
+        for ((word, _), counts) in words(line).zip(&mut counts) {
+            counts[Sort::of(word) as usize - 1] += 1;
+        }
+    }
     let mut header = Vec::new();
-    for at in 0..MOST {
-        let count = |sort: Sort| sorts.iter().filter(|s| s.get(at) == Some(&sort)).count();
+    for counts in counts {
+        let count = |sort: Sort| counts[sort as usize - 1];
         let most = Sort::ALL.into_iter().max_by_key(|&sort| count(sort));
-        match most.filter(|&sort| count(sort) as f64 > SHARE * sorts.len() as f64) {
+        match most.filter(|&sort| count(sort) as f64 > SHARE * all as f64) {
             Some(sort) => header.push(sort),
             None => break,
         }

@@ -263,30 +263,74 @@ pub fn level(line: &[u8]) -> Option<&'static str> {
         });
     }
     let head = &line[..line.len().min(LEVEL_HEAD)];
-    let mut at = 0;
-    while let Some(blanks) = head[at..].iter().position(|&b| class(b) == LETTER) {
-        at += blanks;
-        let len = head[at..].iter().position(|&b| class(b) != LETTER);
-        let len = len.unwrap_or(head.len() - at);
-        // First letters of levels.
-        let begins = matches!(
-            head[at] | 32,
-            b'i' | b'w' | b'e' | b'd' | b't' | b'f' | b'n' | b'c' | b's' | b'a' | b'p'
-        );
-        if begins && (3..=9).contains(&len) {
-            let word = &head[at..at + len];
-            let marked = at > 0 && matches!(head[at - 1], b'=' | b'"' | b'[' | b'<' | b'(');
-            let bare = at == 0 || !matches!(class(head[at - 1]), DIGIT) && head[at - 1] != b'_';
-            let capitals = word.iter().all(u8::is_ascii_uppercase);
-            if (marked || (bare && capitals))
-                && let Some(level) = spelled(word)
-            {
+    let mut padded = [0; LEVEL_HEAD.next_multiple_of(BLOCK)];
+    padded[..head.len()].copy_from_slice(head);
+    // Whether the byte before a block was a letter, and whether it was a mark.
+    let (mut letter, mut mark) = (0, 0);
+    for (i, block) in padded.as_chunks::<BLOCK>().0.iter().enumerate() {
+        if BLOCK * i >= head.len() {
+            break;
+        }
+        let letters = bits(block, |b| (b | 32).wrapping_sub(b'a') < 26);
+        let capitals = bits(block, |b| b.wrapping_sub(b'A') < 26);
+        let marks = bits(block, is_mark);
+        let starts = letters & !(letters << 1 | letter);
+        let mut words = starts & (capitals | marks << 1 | mark);
+        while words != 0 {
+            let at = BLOCK * i + words.trailing_zeros() as usize;
+            if let Some(level) = level_at(head, at) {
                 return Some(level);
             }
+            words &= words - 1;
         }
-        at += len;
+        (letter, mark) = (letters >> (BLOCK - 1), marks >> (BLOCK - 1));
     }
     None
+}
+
+/// Bytes that are looked at together for levels.
+const BLOCK: usize = u64::BITS as usize;
+
+/// A bit for each byte of a block of which something is true. Without branches, which would be
+/// guessed wrong at each end of a word.
+#[inline(always)]
+fn bits(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
+    let flags = block.map(|b| u8::from(is(b)));
+    let eights = flags.as_chunks::<8>().0.iter().enumerate();
+    eights.fold(0, |all, (i, &eight)| {
+        let eight = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        all | eight << (8 * i)
+    })
+}
+
+/// What a level in small letters stands after.
+#[inline(always)]
+fn is_mark(byte: u8) -> bool {
+    matches!(byte, b'=' | b'"' | b'[' | b'<' | b'(')
+}
+
+/// The level that the word at a place is.
+fn level_at(head: &[u8], at: usize) -> Option<&'static str> {
+    // First letters of levels.
+    let begins = matches!(
+        head[at] | 32,
+        b'i' | b'w' | b'e' | b'd' | b't' | b'f' | b'n' | b'c' | b's' | b'a' | b'p'
+    );
+    if !begins {
+        return None;
+    }
+    let len = head[at..].iter().take_while(|&&b| class(b) == LETTER);
+    let word = &head[at..at + len.count()];
+    if !(3..=9).contains(&word.len()) {
+        return None;
+    }
+    let marked = at > 0 && is_mark(head[at - 1]);
+    let bare = at == 0 || !matches!(class(head[at - 1]), DIGIT) && head[at - 1] != b'_';
+    let capitals = || word.iter().all(u8::is_ascii_uppercase);
+    match marked || (bare && capitals()) {
+        true => spelled(word),
+        false => None,
+    }
 }
 
 /// Whether a word is the name of a level, in any case.

@@ -53,17 +53,19 @@ pub struct Table {
 
 impl Table {
     /// Parses units; `goes_on` tells which rows go on in the next unit. `None` if two skeletons
-    /// cannot be told apart.
+    /// cannot be told apart, or if there are more than `most`.
     pub fn parse(
         text: &[u8],
         units: &[Span],
         goes_on: &dyn Fn(usize) -> bool,
         quotes: bool,
+        most: usize,
     ) -> Option<Self> {
         let mut scanner = Scanner::new(text, units, quotes);
-        let (mut table, capped) = Self::collect(text, units, goes_on, &mut scanner, CAP)?;
+        let mut collect = |cap| Self::collect(text, units, goes_on, &mut scanner, cap, most);
+        let (mut table, capped) = collect(CAP)?;
         if capped && table.skeletons.len() <= REGULAR && units.len() >= REGULAR_UNITS {
-            (table, _) = Self::collect(text, units, goes_on, &mut scanner, 0)?;
+            (table, _) = collect(0)?;
         }
         Some(table)
     }
@@ -74,6 +76,7 @@ impl Table {
         goes_on: &dyn Fn(usize) -> bool,
         scanner: &mut Scanner<'_>,
         cap: u32,
+        most: usize,
     ) -> Option<(Self, bool)> {
         let mut table = Self {
             skeletons: Vec::new(),
@@ -90,6 +93,9 @@ impl Table {
             let next = table.skeletons.len() as u32;
             let id = *known.entry(hash).or_insert(next);
             if id == next {
+                if table.skeletons.len() == most {
+                    return None;
+                }
                 let skeleton = skeleton(text, (start, end), &scanner.slots, goes_on, &mut keys);
                 table.skeletons.push(skeleton);
                 let new = &keys.kinds()[table.columns.len()..];

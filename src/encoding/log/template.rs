@@ -5,9 +5,8 @@
 //! with Fixed Depth Tree*, ICWS 2017). Words with digits are `<*>` from the start. What is learned
 //! from a sample is kept; a message that fits none of it is its own template.
 
-use std::collections::HashMap;
-
 use super::classes::hash;
+use super::keys::HashedMap;
 
 /// What stands for words that differ.
 pub const ANY: &[u8] = b"<*>";
@@ -45,57 +44,83 @@ pub struct Templates {
     /// Messages of each, and whether one of its words without digits differed.
     learned: Vec<(usize, bool)>,
     /// Templates by number of words and first word.
-    groups: HashMap<u64, Vec<u32>>,
+    groups: HashedMap<Vec<u32>>,
 }
 
 fn group(words: usize, first: &[u8]) -> u64 {
     super::classes::mix(hash(first), words as u64)
 }
 
-impl Templates {
-    /// Learns from messages.
-    pub fn learn<'m>(messages: impl Iterator<Item = &'m [u8]>) -> Self {
-        let mut templates = Self::default();
-        for message in messages {
-            let words: Vec<&[u8]> = words(message).take(MOST_WORDS + 1).map(masked).collect();
-            if words.is_empty() || words.len() > MOST_WORDS {
-                continue;
-            }
-            let key = group(words.len(), words[0]);
-            let similar = |template: &Vec<Vec<u8>>| {
-                let same = template.iter().zip(&words);
-                same.filter(|(a, b)| a == *b).count()
-            };
-            let found = templates.groups.entry(key).or_default();
-            let best = found
-                .iter()
-                .max_by_key(|&&t| similar(&templates.all[t as usize]));
-            let enough = SIMILAR * words.len() as f64;
-            match best.copied() {
-                Some(best) if similar(&templates.all[best as usize]) as f64 >= enough => {
-                    let template = &mut templates.all[best as usize];
-                    let (count, widened) = &mut templates.learned[best as usize];
-                    *count += 1;
-                    for (word, new) in template.iter_mut().zip(&words) {
-                        if word != new && word != ANY {
-                            *word = ANY.to_vec();
-                            *widened = true;
-                        }
+/// Learns templates from one message after the other.
+#[derive(Debug, Default)]
+pub struct Learner {
+    templates: Templates,
+    /// Hashes of each template's words, which are compared in their place.
+    hashes: Vec<Vec<u64>>,
+    /// Those of the message.
+    own: Vec<u64>,
+}
+
+impl Learner {
+    /// Learns from a message.
+    pub fn add(&mut self, message: &[u8]) {
+        let own = &mut self.own;
+        own.clear();
+        own.extend(
+            words(message)
+                .take(MOST_WORDS + 1)
+                .map(|word| hash(masked(word))),
+        );
+        let Some(first) = words(message).next() else {
+            return;
+        };
+        if own.len() > MOST_WORDS {
+            return;
+        }
+        let templates = &mut self.templates;
+        let key = group(own.len(), masked(first));
+        let found = templates.groups.entry(key).or_default();
+        let hashes = &mut self.hashes;
+        let similar = |&t: &u32| {
+            let same = hashes[t as usize].iter().zip(&*own);
+            (same.filter(|(a, b)| a == b).count(), t)
+        };
+        let best = found.iter().map(similar).max_by_key(|(same, _)| *same);
+        match best {
+            Some((same, best)) if same as f64 >= SIMILAR * own.len() as f64 => {
+                let best = best as usize;
+                let (count, widened) = &mut templates.learned[best];
+                *count += 1;
+                if same == own.len() {
+                    return;
+                }
+                let any = hash(ANY);
+                let words = templates.all[best].iter_mut().zip(&mut hashes[best]);
+                for ((word, hash), new) in words.zip(&*own) {
+                    if hash != new && *hash != any {
+                        (*word, *hash) = (ANY.to_vec(), any);
+                        *widened = true;
                     }
                 }
-                _ if found.len() < MOST_IN_GROUP && templates.all.len() < MOST => {
-                    found.push(templates.all.len() as u32);
-                    templates
-                        .all
-                        .push(words.iter().map(|w| w.to_vec()).collect());
-                    templates.learned.push((1, false));
-                }
-                _ => {}
             }
+            _ if found.len() < MOST_IN_GROUP && templates.all.len() < MOST => {
+                found.push(templates.all.len() as u32);
+                let words = words(message).map(|word| masked(word).to_vec());
+                templates.all.push(words.collect());
+                templates.learned.push((1, false));
+                hashes.push(own.clone());
+            }
+            _ => {}
         }
-        templates
     }
 
+    /// What was learned.
+    pub fn finish(self) -> Templates {
+        self.templates
+    }
+}
+
+impl Templates {
     /// The templates that are worth keeping, as texts: those of many messages, and only if a message
     /// does not tell the template by itself.
     pub fn to_texts(&self) -> Vec<Vec<u8>> {
@@ -188,8 +213,9 @@ mod tests {
             "session opened for user guest",
             "session opened for user daemon",
         ];
-        let learned = Templates::learn(messages.iter().map(|m| m.as_bytes()));
-        let texts = learned.to_texts();
+        let mut learner = Learner::default();
+        messages.iter().for_each(|m| learner.add(m.as_bytes()));
+        let texts = learner.finish().to_texts();
         let templates = Templates::of_texts(texts.iter().map(Vec::as_slice));
         let of = |message: &str| {
             let mut text = Vec::new();

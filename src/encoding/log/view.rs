@@ -192,22 +192,131 @@ fn shown(lines: &BinaryArray) -> BinaryArray {
     out.finish()
 }
 
-/// Time, level and record of consecutive lines, each as its view has them.
-pub fn told(lines: &BinaryArray, before: &mut Before) -> [ArrayRef; 3] {
-    let mut times = Int64Builder::with_capacity(lines.len());
-    let mut levels = BinaryBuilder::with_capacity(lines.len(), 4 * lines.len());
-    let mut records = Int64Builder::with_capacity(lines.len());
-    for i in 0..lines.len() {
-        before.take(lines.value(i), true);
-        times.append_option(before.timed.then_some(before.timestamp));
-        levels.append_option(before.level.as_deref());
-        records.append_value(before.record);
+/// What lines tell by themselves, which three views are made of and checked by.
+#[derive(Debug)]
+pub struct Told {
+    /// The lines; that they are kept makes certain that no others lie in their memory.
+    lines: BinaryArray,
+    /// The time of each; [`NO_TIME`] if it tells none.
+    times: Vec<i64>,
+    /// What was found when the level of each was asked for: a place in the names, or one of the
+    /// numbers above.
+    levels: Vec<u8>,
+    names: Vec<&'static str>,
+}
+
+/// No line tells a time before 1700.
+const NO_TIME: i64 = i64::MIN;
+/// The level of a line was not asked for; it tells none.
+const NOT_ASKED: u8 = 255;
+const NO_LEVEL: u8 = 254;
+
+impl Told {
+    /// Looks at consecutive lines; also gives time, level and record of each, as their views have
+    /// them.
+    pub fn of(lines: &BinaryArray, before: &mut Before) -> (Self, [ArrayRef; 3]) {
+        let mut told = Self {
+            lines: lines.clone(),
+            times: Vec::with_capacity(lines.len()),
+            levels: Vec::with_capacity(lines.len()),
+            names: Vec::new(),
+        };
+        let mut times = Int64Builder::with_capacity(lines.len());
+        let mut levels = BinaryBuilder::with_capacity(lines.len(), 4 * lines.len());
+        let mut records = Int64Builder::with_capacity(lines.len());
+        for i in 0..lines.len() {
+            let time = stamp::time(lines.value(i));
+            let mut asked = NOT_ASKED;
+            before.go_on(time, || {
+                let level = stamp::level(lines.value(i));
+                asked = told.number_of(level);
+                level
+            });
+            told.times.push(time.unwrap_or(NO_TIME));
+            told.levels.push(asked);
+            times.append_option(before.timed.then_some(before.timestamp));
+            levels.append_option(before.level.as_deref());
+            records.append_value(before.record);
+        }
+        let views: [ArrayRef; 3] = [
+            Arc::new(times.finish()),
+            Arc::new(levels.finish()),
+            Arc::new(records.finish()),
+        ];
+        (told, views)
     }
-    [
-        Arc::new(times.finish()),
-        Arc::new(levels.finish()),
-        Arc::new(records.finish()),
-    ]
+
+    /// The number that stands for a level.
+    fn number_of(&mut self, level: Level) -> u8 {
+        let Some(name) = level else {
+            return NO_LEVEL;
+        };
+        let known = self.names.iter().position(|n| *n == name);
+        let number = known.unwrap_or_else(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        });
+        number as u8
+    }
+
+    /// The time that line `i` tells.
+    fn time(&self, i: usize) -> Option<i64> {
+        Some(self.times[i]).filter(|time| *time != NO_TIME)
+    }
+
+    /// The level that line `i` tells.
+    fn level(&self, i: usize) -> Level {
+        match self.levels[i] {
+            NOT_ASKED => stamp::level(self.lines.value(i)),
+            number => self.names.get(usize::from(number)).copied(),
+        }
+    }
+
+    /// Which of its lines these are: the same memory, not only the same bytes.
+    fn place(&self, lines: &BinaryArray) -> Option<usize> {
+        let (all, part) = (self.lines.value_offsets(), lines.value_offsets());
+        let (first, start) = (all.as_ptr() as usize, part.as_ptr() as usize);
+        let at = start.checked_sub(first)? / size_of::<i32>();
+        let inside = at + part.len() <= all.len()
+            && (start - first) % size_of::<i32>() == 0
+            && self.lines.value_data().as_ptr() == lines.value_data().as_ptr();
+        inside.then_some(at)
+    }
+}
+
+/// A level that may be none.
+type Level = Option<&'static str>;
+
+/// Lines in order, and what is known of them.
+struct Telling<'t> {
+    lines: &'t BinaryArray,
+    told: Option<(&'t Told, usize)>,
+}
+
+impl<'t> Telling<'t> {
+    fn new(lines: &'t BinaryArray, told: Option<&'t Told>) -> Self {
+        let told = told.and_then(|told| Some((told, told.place(lines)?)));
+        Self { lines, told }
+    }
+
+    /// The time that line `i` tells.
+    fn time(&self, i: usize) -> Option<i64> {
+        match self.told {
+            Some((told, first)) => told.time(first + i),
+            None => stamp::time(self.lines.value(i)),
+        }
+    }
+
+    /// Goes on by line `i`.
+    fn take(&self, i: usize, before: &mut Before, with_level: bool) {
+        match self.told {
+            Some((told, first)) => before.go_on(told.time(first + i), || match with_level {
+                true => told.level(first + i),
+                false => None,
+            }),
+            None => before.take(self.lines.value(i), with_level),
+        }
+    }
 }
 
 impl View {
@@ -404,7 +513,8 @@ impl View {
     }
 
     /// Whether an array is the view of some lines.
-    fn gives(&self, lines: &BinaryArray, mut before: Before, array: &ArrayRef) -> bool {
+    fn gives(&self, telling: &Telling<'_>, mut before: Before, array: &ArrayRef) -> bool {
+        let lines = telling.lines;
         let rows = 0..lines.len();
         match self {
             Self::Message(_)
@@ -433,7 +543,7 @@ impl View {
                 };
                 let mut rows = rows;
                 rows.all(|i| {
-                    before.take(lines.value(i), false);
+                    telling.take(i, &mut before, false);
                     match self {
                         Self::Record => array.is_valid(i) && array.value(i) == before.record,
                         _ if before.timed => {
@@ -449,7 +559,7 @@ impl View {
                 };
                 let mut rows = rows;
                 rows.all(|i| {
-                    before.take(lines.value(i), true);
+                    telling.take(i, &mut before, true);
                     match &before.level {
                         Some(level) => array.is_valid(i) && array.value(i) == level.as_bytes(),
                         None => array.is_null(i),
@@ -460,7 +570,7 @@ impl View {
     }
 
     /// What may have been before the first line, by what was made of the lines.
-    fn guesses(&self, lines: &BinaryArray, array: &ArrayRef) -> Vec<Before> {
+    fn guesses(&self, telling: &Telling<'_>, array: &ArrayRef) -> Vec<Before> {
         let mut guess = Before::default();
         match self {
             _ if self.is_local() => return vec![guess],
@@ -480,8 +590,8 @@ impl View {
                     return Vec::new();
                 };
                 guess.record = values.value(0);
-                let told = (0..lines.len()).find(|&i| stamp::time(lines.value(i)).is_some());
-                guess.row = match told {
+                let mut timed = (0..array.len()).filter(|&i| telling.time(i).is_some());
+                guess.row = match timed.next() {
                     Some(row) => values.value(row).wrapping_sub(row as i64),
                     None => guess.record,
                 };
@@ -525,13 +635,22 @@ impl Before {
     /// Goes on by one line.
     #[inline]
     fn take(&mut self, line: &[u8], with_level: bool) {
-        let time = stamp::time(line);
+        self.go_on(stamp::time(line), || match with_level {
+            true => stamp::level(line),
+            false => None,
+        });
+    }
+
+    /// Goes on by a line that tells a time, if it does, and a level.
+    #[inline]
+    fn go_on(&mut self, time: Option<i64>, level: impl FnOnce() -> Level) {
         if time.is_some() || !self.timed {
             self.record = self.row;
             self.timestamp = time.unwrap_or(0);
             self.timed = time.is_some();
-            if with_level {
-                self.level = stamp::level(line).map(str::to_owned);
+            let level = level();
+            if self.level.as_deref() != level {
+                self.level = level.map(str::to_owned);
             }
         }
         self.row = self.row.wrapping_add(1);
@@ -605,8 +724,10 @@ impl Encoding for LogView {
         if array.is_empty() || lines.len() != array.len() {
             return Ok(None);
         }
-        for before in view.guesses(lines, array) {
-            if view.gives(lines, before.clone(), array) {
+        let told = context.known.as_deref().and_then(|k| k.downcast_ref());
+        let telling = Telling::new(lines, told);
+        for before in view.guesses(&telling, array) {
+            if view.gives(&telling, before.clone(), array) {
                 context.proven = true;
                 let before = Before {
                     by_row: view.is_local(),

@@ -210,10 +210,10 @@ impl<'a> TableWriter<'a> {
         }
         let bytes: usize = spans.iter().map(|(s, e)| (e - s) as usize).sum();
         let worth = spans.len() >= INNER_TEXTS && bytes >= INNER_LENGTH * spans.len();
+        let most = (spans.len() / 4).saturating_sub(1);
         if depth < MAX_DEPTH
             && worth
-            && let Some(inner) = Table::parse(self.text, spans, &|_| false, false)
-            && inner.skeletons.len() < spans.len() / 4
+            && let Some(inner) = Table::parse(self.text, spans, &|_| false, false, most)
         {
             self.out.meta.push(b't');
             return self.table(&inner, depth + 1);

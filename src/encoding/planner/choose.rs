@@ -58,6 +58,7 @@ pub fn run(
         profile: context.profile,
         sampling: context.sampling,
         proven: false,
+        known: context.known.clone(),
         chain: context.chain.clone(),
         training: context.training.clone(),
         arguments: arguments.to_vec(),

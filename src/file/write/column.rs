@@ -115,7 +115,7 @@ impl ColumnWriter {
             let len = rows.min(array.len() - at);
             let slice = array.slice(at, len);
             let parents: Vec<ArrayRef> = parents.iter().map(|p| p.slice(at, len)).collect();
-            chunks.push(self.encode_chunk(&slice, array, data.encoding, &parents, profile)?);
+            chunks.push(self.encode_chunk(&slice, data, &parents, profile)?);
             at += len;
         }
         Ok(chunks)
@@ -130,16 +130,17 @@ impl ColumnWriter {
     fn encode_chunk(
         &mut self,
         array: &ArrayRef,
-        section: &ArrayRef,
-        forced: Option<&'static str>,
+        data: &ColumnData,
         parents: &[ArrayRef],
         profile: Profile,
     ) -> Result<EncodedChunk> {
+        let forced = data.encoding;
         let registry = Registry::standard();
         let follows = self.follows(array);
         let mut context =
             EncodeContext::new(&self.planner, registry, &mut self.models, parents, profile);
-        context.training = Some(Arc::clone(section));
+        context.training = Some(Arc::clone(&data.array));
+        context.known = data.known.clone();
         let chosen = match forced {
             Some(id) => self.planner.encode_chunk_as(id, array, &mut context)?,
             None => None,
@@ -165,7 +166,7 @@ impl ColumnWriter {
             None => {
                 let (models, planner) = (&mut self.models, &self.planner);
                 let mut context = EncodeContext::new(planner, registry, models, parents, profile);
-                context.training = Some(Arc::clone(section));
+                context.training = Some(Arc::clone(&data.array));
                 planner.encode_chunk(array, &mut context)?
             }
         };

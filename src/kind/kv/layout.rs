@@ -346,6 +346,7 @@ impl Layout for KvLayout {
                         array: lists(code_type(profile, layer, side), own.levels)?,
                         models: models(vec![classes]),
                         encoding: Some(coefficients::ID),
+                        known: None,
                     });
                     let model = match outside {
                         true => slice.to_model().outside(),

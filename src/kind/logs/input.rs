@@ -14,8 +14,10 @@ use crate::error::{Error, Result};
 const BATCH_BYTES: usize = 4 << 20;
 /// Or this many lines.
 const BATCH_LINES: usize = 1 << 16;
-/// Bytes that are read at once.
+/// Fewest bytes that are read at once.
 const READ: usize = 256 << 10;
+/// Room that is left beyond them, in which a reader is asked whether there is more.
+const PROBE: usize = 64;
 /// The longest line that fits a chunk.
 const LONGEST: usize = 1 << 30;
 
@@ -93,7 +95,11 @@ impl<R: Read> LineReader<R> {
         let Some(&end) = ends.last() else {
             return Ok(None);
         };
-        let mut rest = Vec::with_capacity(BATCH_BYTES + 2 * READ);
+        // Fresh memory costs more than copying: there is room for a batch only if one may follow.
+        let mut rest = match self.ended {
+            true => Vec::new(),
+            false => Vec::with_capacity(BATCH_BYTES + 2 * READ),
+        };
         rest.extend_from_slice(&self.buffer[end..]);
         self.buffer.truncate(end);
         let text = std::mem::replace(&mut self.buffer, rest);
@@ -119,19 +125,16 @@ impl<R: Read> LineReader<R> {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let start = self.buffer.len();
-        self.buffer.resize(start + READ, 0);
-        let read = loop {
-            match self.reader.read(&mut self.buffer[start..]) {
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                other => break other,
-            }
-        };
-        let read = read
+        // Little at first, since many logs are small files; then as much again, up to a batch.
+        let len = self.buffer.len();
+        let wanted = len.min(BATCH_BYTES.saturating_sub(len)).max(READ);
+        self.buffer.reserve(wanted + PROBE);
+        let mut piece = (&mut self.reader).take(wanted as u64);
+        let read = piece
+            .read_to_end(&mut self.buffer)
             .map_err(|e| Error::io(format!("cannot read {} to its end", self.name.value(0)), e))?;
-        self.buffer.truncate(start + read);
         self.bytes += read as u64;
-        self.ended = read == 0;
+        self.ended = read < wanted;
         Ok(())
     }
 }

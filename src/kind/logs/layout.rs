@@ -7,15 +7,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::TEXT;
 use crate::encoding::log::header::{self, Sort};
-use crate::encoding::log::template::Templates;
-use crate::encoding::log::view::{self, Before, Said, View, without_terminator};
+use crate::encoding::log::template::Learner;
+use crate::encoding::log::view::{self, Before, Said, Told, View, without_terminator};
 use crate::encoding::log::{json, lines};
-use crate::encoding::physical;
+use crate::encoding::{Known, physical};
 use crate::error::{Error, Result};
 use crate::file::layout::{ColumnData, ColumnRole, ColumnSpec, Layout};
 
-/// Lines from which headers, keys and templates are learned.
-const LEARNED: usize = 5000;
+/// Most lines from which keys and templates are learned, and headers.
+const LEARNED: usize = 3000;
+const LEARNED_HEADERS: usize = 1000;
 /// Most keys of JSON objects that become columns, and the share of the lines that must have them.
 const MOST_KEYS: usize = 64;
 const KEY_SHARE: f64 = 0.01;
@@ -100,9 +101,11 @@ impl Layout for LogLayout {
             array: Arc::clone(array),
             models: Vec::new(),
             encoding,
+            known: None,
         };
         let mut data = vec![stored(text, Some(lines::ID))];
-        let [times, levels, records] = view::told(lines, &mut self.before);
+        let (told, [times, levels, records]) = Told::of(lines, &mut self.before);
+        let told: Known = Arc::new(told);
         for (field, view) in &self.views {
             let array = match view {
                 View::Timestamp => Arc::clone(&times),
@@ -123,6 +126,7 @@ impl Layout for LogLayout {
                     false => vec![Arc::new(view.to_model())],
                 },
                 encoding: Some(view::ID),
+                known: Some(Arc::clone(&told)),
             });
         }
         self.started = true;
@@ -142,14 +146,13 @@ fn lines_of(batch: &RecordBatch) -> Result<&BinaryArray> {
 
 /// Views that are learned from a file's first lines.
 fn learned(lines: &BinaryArray) -> Vec<(Field, View)> {
-    let step = (lines.len() / LEARNED).max(1);
-    let sample = || {
+    let sample = |most: usize| {
         (0..lines.len())
-            .step_by(step)
+            .step_by(lines.len().div_ceil(most).max(1))
             .map(|i| without_terminator(lines.value(i)))
     };
-    let keys = keys(sample());
-    let header = header::learn(sample());
+    let keys = keys(sample(LEARNED));
+    let header = header::learn(sample(LEARNED_HEADERS));
     let message = MESSAGE_KEYS
         .into_iter()
         .find(|k| keys.iter().any(|key| key == k));
@@ -158,8 +161,9 @@ fn learned(lines: &BinaryArray) -> Vec<(Field, View)> {
         None => Said::After(header.clone()),
     };
     let mut memory = Vec::new();
-    let messages: Vec<Vec<u8>> = sample().map(|l| said.of(l, &mut memory).to_vec()).collect();
-    let templates = Arc::new(Templates::learn(messages.iter().map(Vec::as_slice)));
+    let mut learner = Learner::default();
+    sample(LEARNED).for_each(|line| learner.add(said.of(line, &mut memory)));
+    let templates = Arc::new(learner.finish());
     let mut views = Vec::new();
     let mut add = |name: &str, data_type, nullable, view| {
         views.push((Field::new(name, data_type, nullable), view));
@@ -205,7 +209,7 @@ fn learned(lines: &BinaryArray) -> Vec<(Field, View)> {
 fn keys<'l>(lines: impl Iterator<Item = &'l [u8]>) -> Vec<Vec<u8>> {
     let mut found: Vec<(Vec<u8>, usize)> = Vec::new();
     let (mut all, mut objects) = (0usize, 0usize);
-    for line in lines.take(LEARNED) {
+    for line in lines {
         all += 1;
         objects += usize::from(line.starts_with(b"{") && line.trim_ascii_end().ends_with(b"}"));
         for (key, _) in json::Members::of(line) {

@@ -450,6 +450,7 @@ impl Layout for ArchiveLayout {
                 array,
                 models: model.and_then(Trained::into_new).into_iter().collect(),
                 encoding,
+                known: None,
             });
         }
         for ((column, array), rule) in section.columns().iter().enumerate().zip(rules) {
@@ -473,6 +474,7 @@ impl Layout for ArchiveLayout {
                         array: Arc::clone(array),
                         models: own.chain(conditioned.and_then(Trained::into_new)).collect(),
                         encoding: Some(restore::ID),
+                        known: None,
                     }
                 }
                 None => given(array),
@@ -573,6 +575,7 @@ fn given(array: &ArrayRef) -> ColumnData {
         array: Arc::clone(array),
         models: Vec::new(),
         encoding: None,
+        known: None,
     }
 }
 

@@ -393,12 +393,14 @@ impl Layout for Forced {
                     array: Arc::clone(parent),
                     models: Vec::new(),
                     encoding: None,
+                    known: None,
                 });
             }
             data.push(ColumnData {
                 array: Arc::clone(array),
                 models: column.models.clone(),
                 encoding: Some(self.id),
+                known: None,
             });
         }
         Ok(data)
