@@ -90,7 +90,7 @@ encodings! {
     /// Lines of logs: common text and typed columns.
     log [
         chunk, classes, header, json, keys, merge, mixed, pass, read, scan, search, skeletons, stamp,
-        stored, streams, table, template, values, write,
+        stored, streams, table, template, told, values, write,
     ] {
         lines::Lines,
         view::LogView,
