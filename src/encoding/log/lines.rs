@@ -18,7 +18,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::chunk::{self, Chunk};
-use super::search::{self, Held, Needle};
+use super::needle::Needle;
+use super::search::{self, Held};
 use crate::encoding::{
     Access, Candidates, DecodeContext, EncodeContext, Encoding, Needles, Node, Profile, Selection,
     Statistics, Verdict,

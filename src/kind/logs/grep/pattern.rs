@@ -3,7 +3,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-use crate::encoding::log::search::Needle;
+use crate::encoding::log::needle::Needle;
 use crate::encoding::log::values::Lines;
 use crate::encoding::needles::Needles;
 use crate::error::{Error, Result};
