@@ -95,6 +95,18 @@ impl Pool {
     pub fn clear(&mut self) {
         self.parts.clear();
     }
+
+    /// Forgets everything but these ranges, as far as they are there.
+    pub fn keep(&mut self, ranges: impl Iterator<Item = Range<u64>>) {
+        // Copies, so that what lay around them is let go.
+        let kept: Vec<(u64, Buffer)> = ranges
+            .filter_map(|r| Some((r.start, Buffer::from(self.get(&r)?.as_slice()))))
+            .collect();
+        self.parts.clear();
+        for (at, bytes) in kept {
+            self.put(at, bytes);
+        }
+    }
 }
 
 /// Where a synchronous driver reads from.

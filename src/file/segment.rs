@@ -118,6 +118,12 @@ impl Segment {
         self.inline.is_none().then_some(self.offset)
     }
 
+    /// Its bytes of the file, checksums included; nothing if it is inline.
+    pub fn file_range(&self) -> Option<Range<u64>> {
+        let start = self.offset()?;
+        Some(start..start + self.stored_len())
+    }
+
     /// Bytes in the file, checksums included.
     pub fn stored_len(&self) -> u64 {
         match self.inline {

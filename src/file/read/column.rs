@@ -291,6 +291,18 @@ impl ColumnMeta {
         first..last.max(first)
     }
 
+    /// The bytes of the file that the chunk of a row shares with the chunk before or after it.
+    pub(crate) fn shared_from(&self, row: u64) -> Option<Range<u64>> {
+        let at = self.chunks.partition_point(|c| c.rows.end <= row);
+        let segment = self.chunks.get(at)?.segment;
+        let of = |chunk: Option<&ChunkMeta>| chunk.is_some_and(|c| c.segment == segment);
+        let before = at.checked_sub(1).and_then(|i| self.chunks.get(i));
+        match of(before) || of(self.chunks.get(at + 1)) {
+            true => self.segments[segment].file_range(),
+            false => None,
+        }
+    }
+
     /// Stored bytes: segments, inline ones too.
     pub fn stored_bytes(&self) -> u64 {
         self.segments.iter().map(Segment::stored_len).sum()

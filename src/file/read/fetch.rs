@@ -446,8 +446,9 @@ impl Fetcher {
 
     /// Forgets bytes and decoded chunks of rows before `row`.
     pub fn release(&mut self, row: u64) {
-        self.pool.clear();
         let meta = Arc::clone(&self.meta);
+        self.pool
+            .keep(meta.loaded().filter_map(|c| c.shared_from(row)));
         self.cache.forget_before(row, |column, chunk| {
             meta.column(column)
                 .ok()

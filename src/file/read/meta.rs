@@ -127,6 +127,11 @@ impl FileMeta {
             .ok_or_else(|| Error::invalid(format!("column {index} was not loaded")))
     }
 
+    /// The columns whose blocks were loaded.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = &Arc<ColumnMeta>> {
+        self.blocks.iter().filter_map(OnceLock::get)
+    }
+
     /// The schema that users see. Needs all shown columns' blocks, which [`Opener::new`] loads.
     pub fn schema(&self) -> Result<SchemaRef> {
         if let Some(schema) = self.schema.get() {

@@ -27,6 +27,14 @@ const CHUNK_BYTES: usize = 2 << 20;
 /// Most rows of a chunk: what a scan looks at together.
 pub(crate) const CHUNK_ROWS: usize = 1 << 16;
 
+/// Chunks of up to this many bytes that are decoded as a whole share segments, which begin at multiples
+/// of 64.
+const SHARING: usize = 16 << 10;
+/// Bytes of a segment that chunks share: readers fetch it whole.
+const SHARED: usize = 32 << 10;
+/// Bytes that segments which are not full may take in all columns together.
+const SHARED_IN_ALL: usize = 8 << 20;
+
 /// A chunk that was encoded.
 pub(crate) struct EncodedChunk {
     node: Node,
@@ -45,6 +53,10 @@ pub(crate) struct ColumnWriter {
     declared: Loss,
     chunk_rows: Option<usize>,
     block: proto::ColumnBlock,
+    /// The segment that small chunks go to: its number and what it holds so far.
+    shared: Option<(u32, Vec<u8>)>,
+    /// How large it may become.
+    most_shared: usize,
 }
 
 /// Where the bytes of segments go: gives the offset of what is written.
@@ -54,7 +66,8 @@ pub(crate) trait SegmentSink {
 }
 
 impl ColumnWriter {
-    pub fn new(spec: ColumnSpec, planner: Planner) -> Result<Self> {
+    /// The writer of one of so many columns.
+    pub fn new(spec: ColumnSpec, planner: Planner, columns: usize) -> Result<Self> {
         let parent = |&column: &usize| proto::Parent {
             column: column as u32,
             ..Default::default()
@@ -82,6 +95,8 @@ impl ColumnWriter {
             declared: Loss::Exact,
             chunk_rows: None,
             block,
+            shared: None,
+            most_shared: SHARED.min(SHARED_IN_ALL / columns.max(1)),
         })
     }
 
@@ -252,11 +267,17 @@ impl ColumnWriter {
                 ))
                 .in_column(self.spec.field.name()));
             }
-            let segment = self.segment(index, payload, page, sink)?;
+            let small = INLINE_MAX + 1..=SHARING;
+            let (segment, offset) = match packing {
+                Packing::Tight if small.contains(&payload.len()) => {
+                    self.share(index, &payload, sink)?
+                }
+                _ => (self.segment(index, payload, page, sink)?, 0),
+            };
             self.block.chunks.push(proto::Chunk {
                 rows: chunk.node.rows as u64,
                 segment,
-                offset: 0,
+                offset,
                 root: Some(table.message(&chunk.node)),
                 decoded_bytes: chunk.decoded_bytes,
                 tight: packing == Packing::Tight,
@@ -296,6 +317,36 @@ impl ColumnWriter {
         Ok(())
     }
 
+    /// Puts a small chunk into the segment that is open; gives its number and the chunk's place.
+    fn share(
+        &mut self,
+        index: u32,
+        payload: &[u8],
+        sink: &mut dyn SegmentSink,
+    ) -> Result<(u32, u64)> {
+        let held = self.shared.as_ref().map_or(0, |(_, held)| held.len());
+        if held + payload.len() > self.most_shared {
+            self.close_shared(index, sink)?;
+        }
+        let segments = &mut self.block.segments;
+        let (number, held) = self.shared.get_or_insert_with(|| {
+            segments.push(proto::Segment::default());
+            (segments.len() as u32 - 1, Vec::new())
+        });
+        let at = held.len() as u64;
+        held.extend_from_slice(payload);
+        Ok((*number, at))
+    }
+
+    /// Writes the segment that small chunks share.
+    fn close_shared(&mut self, index: u32, sink: &mut dyn SegmentSink) -> Result<()> {
+        if let Some((number, payload)) = self.shared.take() {
+            let message = stored(index, number, payload, COARSE_PAGE_LOG2, sink)?;
+            self.block.segments[number as usize] = message;
+        }
+        Ok(())
+    }
+
     fn segment(
         &mut self,
         index: u32,
@@ -304,21 +355,7 @@ impl ColumnWriter {
         sink: &mut dyn SegmentSink,
     ) -> Result<u32> {
         let number = self.block.segments.len() as u32;
-        let message = match payload.len() <= INLINE_MAX {
-            true => proto::Segment {
-                inline: Some(payload),
-                ..Default::default()
-            },
-            false => {
-                let checksums = checksum_table(&payload, page_log2, index, number);
-                proto::Segment {
-                    offset: sink.segment(&payload, &checksums)?,
-                    length: payload.len() as u64,
-                    page_log2,
-                    inline: None,
-                }
-            }
-        };
+        let message = stored(index, number, payload, page_log2, sink)?;
         self.block.segments.push(message);
         Ok(number)
     }
@@ -330,6 +367,7 @@ impl ColumnWriter {
         table: &mut EncodingTable,
         sink: &mut dyn SegmentSink,
     ) -> Result<proto::ColumnBlock> {
+        self.close_shared(index, sink)?;
         if let Some(zones) = std::mem::take(&mut self.zones).finish()? {
             // Zone maps are small and read at once: the planner for one array at a time will do.
             let planner = Planner::default();
@@ -371,6 +409,29 @@ impl ColumnWriter {
             .collect();
         Ok(self.block)
     }
+}
+
+/// Writes a segment, or leaves it to the column block if it is small.
+fn stored(
+    column: u32,
+    number: u32,
+    payload: Vec<u8>,
+    page_log2: u32,
+    sink: &mut dyn SegmentSink,
+) -> Result<proto::Segment> {
+    if payload.len() <= INLINE_MAX {
+        return Ok(proto::Segment {
+            inline: Some(payload),
+            ..Default::default()
+        });
+    }
+    let checksums = checksum_table(&payload, page_log2, column, number);
+    Ok(proto::Segment {
+        offset: sink.segment(&payload, &checksums)?,
+        length: payload.len() as u64,
+        page_log2,
+        inline: None,
+    })
 }
 
 /// Rows of this column's chunks: a power of two of zones.

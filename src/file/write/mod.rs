@@ -357,11 +357,12 @@ impl<S: Sink> Writer<S> {
                 self.shown = self.layout.shown(&self.schema);
                 check_specs(&specs, &self.shown)?;
                 check_patterns(&self.options.specs, &self.shown)?;
+                let count = specs.len();
                 specs
                     .into_iter()
                     .map(|mut spec| {
                         let planner = planner_for(&mut spec, &self.options)?;
-                        ColumnWriter::new(spec, planner)
+                        ColumnWriter::new(spec, planner, count)
                     })
                     .collect::<Result<Vec<_>>>()?
             }
