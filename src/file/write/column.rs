@@ -245,13 +245,14 @@ impl ColumnWriter {
         self.store_models(index, &new, sink)?;
         for chunk in chunks {
             let access = Registry::standard().get(&chunk.node.encoding)?.access();
-            let packing = match access {
-                Access::Opaque => Packing::Tight,
-                _ => Packing::Aligned,
+            let packing = match is_opaque(&chunk.node)? {
+                true => Packing::Tight,
+                false => Packing::Aligned,
             };
             let mut payload = Vec::new();
             shape::write_buffers(&chunk.node, packing, &mut payload)?;
             let page = match access {
+                _ if packing == Packing::Tight => COARSE_PAGE_LOG2,
                 Access::PerValue if grid::has_groups(self.spec.field.data_type()) => {
                     GROUP_PAGE_LOG2
                 }
@@ -409,6 +410,17 @@ impl ColumnWriter {
             .collect();
         Ok(self.block)
     }
+}
+
+/// Whether all bytes of a tree are needed for any of its values, whatever its root makes of them.
+fn is_opaque(node: &Node) -> Result<bool> {
+    let own = node.buffers.iter().all(|b| b.is_empty())
+        || Registry::standard().get(&node.encoding)?.access() == Access::Opaque;
+    let mut opaque = own;
+    for child in &node.children {
+        opaque = opaque && is_opaque(child)?;
+    }
+    Ok(opaque)
 }
 
 /// Writes a segment, or leaves it to the column block if it is small.
