@@ -61,6 +61,8 @@ pub trait Simd: Copy {
     ) -> Self::Ints;
     /// Sum of all, modulo 2^32.
     fn int_total(self, ints: Self::Ints) -> i32;
+    /// The same of four.
+    fn int_totals(self, ints: [Self::Ints; 4]) -> [i32; 4];
 }
 
 /// Something to compute with the instructions at hand. Implementations are `#[inline(always)]`, so
@@ -229,5 +231,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn int_total(self, ints: [i32; LANES]) -> i32 {
         ints.into_iter().fold(0, i32::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn int_totals(self, ints: [[i32; LANES]; 4]) -> [i32; 4] {
+        ints.map(|ints| self.int_total(ints))
     }
 }

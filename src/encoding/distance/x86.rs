@@ -229,6 +229,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn int_totals(self, [a, b, c, d]: [Self::Ints; 4]) -> [i32; 4] {
+        let mut out = [0i32; 4];
+        // SAFETY: see above; four integers are written.
+        unsafe {
+            let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+            let four = _mm_add_epi32(
+                _mm256_castsi256_si128(pairs),
+                _mm256_extracti128_si256::<1>(pairs),
+            );
+            _mm_storeu_si128(out.as_mut_ptr().cast(), four);
+        }
+        out
+    }
+
+    #[inline(always)]
     fn int_total(self, ints: Self::Ints) -> i32 {
         // SAFETY: see above.
         unsafe {
@@ -370,6 +385,29 @@ impl Simd for Avx512 {
     ) -> __m512i {
         // SAFETY: see above.
         unsafe { _mm512_dpbusd_epi32(sum, codes, numbers) }
+    }
+
+    #[inline(always)]
+    fn int_totals(self, [a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+        let mut out = [0i32; 4];
+        // SAFETY: see above; four integers are written.
+        unsafe {
+            let pair =
+                |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+            let (ab, cd) = (pair(a, b), pair(c, d));
+            let each =
+                _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+            let eight = _mm256_add_epi32(
+                _mm512_castsi512_si256(each),
+                _mm512_extracti64x4_epi64::<1>(each),
+            );
+            let four = _mm_add_epi32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            _mm_storeu_si128(out.as_mut_ptr().cast(), four);
+        }
+        out
     }
 
     #[inline(always)]

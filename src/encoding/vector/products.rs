@@ -100,56 +100,71 @@ fn padded<'a>(bytes: &'a [u8], len: usize, spare: &'a mut Vec<u8>) -> &'a [u8] {
     }
 }
 
-/// Sum of the products of a row, whose bytes reach to the end of the last block.
+/// Adds the products of the codes in a block of bytes with the bytes of a query.
 #[inline(always)]
-fn product<const BITS: usize, S: Simd>(simd: S, bytes: &[u8], blocks: &[[u8; BLOCK]]) -> i32 {
-    let (parts, _) = bytes.as_chunks::<BLOCK>();
-    // Two sums, for an addition takes longer than the time between two.
-    let mut sums = [simd.no_ints(); 2];
+fn add<const BITS: usize, S: Simd>(
+    simd: S,
+    sum: S::Ints,
+    part: &[u8; BLOCK],
+    query: &[[u8; BLOCK]],
+) -> S::Ints {
+    let at = |round: usize| simd.bytes(&query[round]);
+    let codes = simd.bytes(part);
     match BITS {
         2 => {
-            for (part, query) in parts.iter().zip(blocks.as_chunks::<4>().0) {
-                let codes = simd.bytes(part);
-                let [a, b] = &mut sums;
-                let part = simd.bits::<0>(codes, 3);
-                *a = simd.add_products::<true>(*a, part, simd.bytes(&query[0]));
-                let part = simd.bits::<2>(codes, 3);
-                *b = simd.add_products::<true>(*b, part, simd.bytes(&query[1]));
-                let part = simd.bits::<4>(codes, 3);
-                *a = simd.add_products::<true>(*a, part, simd.bytes(&query[2]));
-                let part = simd.bits::<6>(codes, 3);
-                *b = simd.add_products::<true>(*b, part, simd.bytes(&query[3]));
-            }
+            let sum = simd.add_products::<true>(sum, simd.bits::<0>(codes, 3), at(0));
+            let sum = simd.add_products::<true>(sum, simd.bits::<2>(codes, 3), at(1));
+            let sum = simd.add_products::<true>(sum, simd.bits::<4>(codes, 3), at(2));
+            simd.add_products::<true>(sum, simd.bits::<6>(codes, 3), at(3))
         }
         4 => {
-            for (part, query) in parts.iter().zip(blocks.as_chunks::<2>().0) {
-                let codes = simd.bytes(part);
-                let [a, b] = &mut sums;
-                let part = simd.bits::<0>(codes, 15);
-                *a = simd.add_products::<true>(*a, part, simd.bytes(&query[0]));
-                let part = simd.bits::<4>(codes, 15);
-                *b = simd.add_products::<true>(*b, part, simd.bytes(&query[1]));
-            }
+            let sum = simd.add_products::<true>(sum, simd.bits::<0>(codes, 15), at(0));
+            simd.add_products::<true>(sum, simd.bits::<4>(codes, 15), at(1))
         }
-        8 => {
-            for (part, query) in parts.iter().zip(blocks) {
-                sums[0] = simd.add_products::<false>(sums[0], simd.bytes(part), simd.bytes(query));
-            }
-        }
-        _ => {
-            let mut bytes = bytes;
-            for query in blocks {
-                let Some(part) = bytes.first_chunk::<BLOCK>() else {
-                    break;
-                };
-                let codes = simd.codes::<BITS>(part);
-                sums[0] = simd.add_products::<true>(sums[0], codes, simd.bytes(query));
-                bytes = bytes.get(8 * BITS..).unwrap_or_default();
-            }
-        }
+        8 => simd.add_products::<false>(sum, codes, at(0)),
+        _ => simd.add_products::<true>(sum, simd.codes::<BITS>(part), at(0)),
     }
-    simd.int_total(sums[0])
-        .wrapping_add(simd.int_total(sums[1]))
+}
+
+/// Sum of the products of a row, whose bytes reach to the end of the last block.
+#[inline(always)]
+fn one<const BITS: usize, S: Simd>(simd: S, row: &[u8], blocks: &[[u8; BLOCK]]) -> i32 {
+    // Bytes that a block's codes take.
+    let step = match BITS {
+        2 | 4 | 8 => BLOCK,
+        _ => 8 * BITS,
+    };
+    let (mut sum, mut row) = (simd.no_ints(), row);
+    for query in blocks.chunks_exact(rounds(BITS as u32)) {
+        let Some(part) = row.first_chunk() else {
+            break;
+        };
+        sum = add::<BITS, S>(simd, sum, part, query);
+        row = row.get(step..).unwrap_or_default();
+    }
+    simd.int_total(sum)
+}
+
+/// The same of four rows: each block of the query is fetched once, and totals are cheaper together. The
+/// sums are variables of their own, since the compiler keeps arrays of them in memory.
+#[inline(always)]
+fn four<const BITS: usize, S: Simd>(
+    simd: S,
+    [a, b, c, d]: [&[u8]; 4],
+    blocks: &[[u8; BLOCK]],
+) -> [i32; 4] {
+    let zero = simd.no_ints();
+    let (mut of_a, mut of_b, mut of_c, mut of_d) = (zero, zero, zero, zero);
+    let (a, b) = (a.as_chunks::<BLOCK>().0, b.as_chunks::<BLOCK>().0);
+    let (c, d) = (c.as_chunks::<BLOCK>().0, d.as_chunks::<BLOCK>().0);
+    let rows = a.iter().zip(b).zip(c.iter().zip(d));
+    for (((a, b), (c, d)), query) in rows.zip(blocks.chunks_exact(rounds(BITS as u32))) {
+        of_a = add::<BITS, S>(simd, of_a, a, query);
+        of_b = add::<BITS, S>(simd, of_b, b, query);
+        of_c = add::<BITS, S>(simd, of_c, c, query);
+        of_d = add::<BITS, S>(simd, of_d, d, query);
+    }
+    simd.int_totals([of_a, of_b, of_c, of_d])
 }
 
 impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
@@ -163,10 +178,24 @@ impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
             2 | 4 | 8 => self.blocks.len() / rounds(BITS as u32) * BLOCK,
             _ => (self.blocks.len().max(1) - 1) * 8 * BITS + BLOCK,
         };
+        let whole = |i: usize| self.codes.row_from(i).get(..len);
         let mut spare = Vec::new();
-        for i in 0..self.codes.count {
+        let mut i = 0;
+        while i < self.codes.count {
+            // Blocks of whole bytes lie one after the other in each row.
+            let together = matches!(BITS, 2 | 4 | 8) && i + 4 <= self.codes.count;
+            let rows = match together {
+                true => [whole(i), whole(i + 1), whole(i + 2), whole(i + 3)],
+                false => [None; 4],
+            };
+            if let [Some(a), Some(b), Some(c), Some(d)] = rows {
+                out.extend_from_slice(&four::<BITS, S>(simd, [a, b, c, d], self.blocks));
+                i += 4;
+                continue;
+            }
             let bytes = padded(self.codes.row_from(i), len, &mut spare);
-            out.push(product::<BITS, S>(simd, bytes, self.blocks));
+            out.push(one::<BITS, S>(simd, bytes, self.blocks));
+            i += 1;
         }
         out
     }
