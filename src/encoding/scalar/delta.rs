@@ -36,8 +36,8 @@ impl Encoding for Delta {
     }
 
     fn estimate(&self, statistics: &Statistics, _: Profile) -> Verdict {
-        // A row costs a block; what never falls and is not constant is what gains from that.
-        match statistics.rows >= BLOCK && statistics.runs > 1 {
+        // A row costs a block, and a few rows are small in any form.
+        match statistics.rows >= BLOCK / 8 && statistics.runs > 1 {
             true => Verdict::Measure,
             false => Verdict::Skip,
         }
