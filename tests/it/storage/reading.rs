@@ -178,7 +178,13 @@ fn chunks_that_share_a_segment_are_read_once_by_a_scan_and_alone_by_row() {
     let first: Vec<i64> = (0..260_000).map(|_| (rng.next() % 2) as i64).collect();
     let second: Vec<i64> = first
         .iter()
-        .map(|v| if rng.next() % 20 == 0 { 1 - v } else { *v })
+        .map(|v| {
+            if rng.next().is_multiple_of(20) {
+                1 - v
+            } else {
+                *v
+            }
+        })
         .collect();
     let table = RecordBatch::try_from_iter([
         ("a", Arc::new(Int64Array::from(first)) as ArrayRef),
