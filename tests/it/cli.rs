@@ -626,7 +626,15 @@ fn search_finds_the_nearest_rows_and_their_columns() {
         lines.push_str(&format!("{{\"name\": \"n{i}\", \"e\": [{x}, {y}, 1.5]}}\n"));
     }
     let query = npy(&[vec![10.0, 0.0, 1.5]]);
-    let folder = folder(&[("t.jsonl", lines.as_bytes()), ("q.npy", &query)]);
+    // The same as an array of one dimension.
+    let mut single = query.clone();
+    let shape = single.windows(6).position(|w| w == b"(1, 3)").unwrap();
+    single[shape..shape + 6].copy_from_slice(b"(3,)  ");
+    let folder = folder(&[
+        ("t.jsonl", lines.as_bytes()),
+        ("q.npy", &query),
+        ("single.npy", &single),
+    ]);
     let run = |args: &[&str]| pilaster(folder.path(), args);
     ok(run(&[
         "import",
@@ -647,6 +655,7 @@ fn search_finds_the_nearest_rows_and_their_columns() {
     assert_eq!(lines[0], "name,_row_id,_distance");
     assert!(lines[1].starts_with("n40,40,"), "{found}");
     assert_eq!(lines.len(), 3);
+    assert_eq!(found, ok(search(&["--query", "single.npy", "-k", "2"])));
     let found = ok(search(&[
         "--query",
         "[10, 0, 1.5]",

@@ -335,8 +335,16 @@ impl NpyHeader {
                 rows,
                 dimension: usize::try_from(dimension).unwrap_or(usize::MAX),
             }),
+            // One vector by itself, as queries often are.
+            Some(&[dimension]) => Ok(Self {
+                number,
+                big: order == '>',
+                rows: 1,
+                dimension: usize::try_from(dimension).unwrap_or(usize::MAX),
+            }),
             _ => Err(Error::invalid(format!(
-                "an array of shape ({shape}) is no list of vectors; two dimensions are needed"
+                "an array of shape ({shape}) is no list of vectors; two dimensions are needed, or one \
+                 for one vector"
             ))),
         }
     }
