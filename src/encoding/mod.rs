@@ -17,6 +17,7 @@ pub mod needles;
 pub mod node;
 pub mod physical;
 pub mod planner;
+pub mod random;
 pub mod registry;
 pub mod selection;
 pub mod statistics;

@@ -21,7 +21,9 @@ pub use anatomy::{Anatomy, ColumnAnatomy, Parts, TreeAnatomy};
 pub use compare::Compare;
 pub use layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
 pub use local::{Batches, File, Memory};
-pub use machine::{Machine, ReadAt, Step, drive, merged};
+#[cfg(feature = "query")]
+pub(crate) use machine::merged;
+pub use machine::{Machine, ReadAt, Step, drive};
 pub use nearest::VectorColumn;
 #[cfg(feature = "query")]
 pub(crate) use postscript::{POSTSCRIPT_LEN, Postscript};

@@ -656,6 +656,10 @@ fn search_finds_the_nearest_rows_and_their_columns() {
     assert!(lines[1].starts_with("n40,40,"), "{found}");
     assert_eq!(lines.len(), 3);
     assert_eq!(found, ok(search(&["--query", "single.npy", "-k", "2"])));
+    fails(
+        run(&["import", "single.npy", "single.pil"]),
+        &["two dimensions"],
+    );
     let found = ok(search(&[
         "--query",
         "[10, 0, 1.5]",

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use crate::encoding::random;
 use crate::kind::tables::source::csv::cell::civil;
 
 pub(super) const ORDERS: u64 = 100_000;
@@ -23,11 +24,7 @@ impl Dice {
     }
 
     pub(super) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
+        random::next(&mut self.0) % sides
     }
 
     /// The place of a weight, each as likely as it is heavy.

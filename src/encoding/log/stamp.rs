@@ -429,4 +429,24 @@ mod tests {
             assert_eq!(level(line.as_bytes()), expected, "{line}");
         }
     }
+
+    #[test]
+    fn levels_are_found_wherever_they_stand_in_a_block_of_bytes() {
+        for before in 0..LEVEL_HEAD - 8 {
+            let blanks = ".".repeat(before);
+            for (word, expected) in [
+                ("ERROR x", Some("ERROR")),
+                ("=error x", Some("ERROR")),
+                ("[warn] x", Some("WARN")),
+                (".error x", None),
+                ("ERRORS x", None),
+                ("xERROR x", None),
+            ] {
+                let line = format!("{blanks}{word}");
+                assert_eq!(level(line.as_bytes()), expected, "{line}");
+            }
+        }
+        let late = format!("{}ERROR", ".".repeat(LEVEL_HEAD));
+        assert_eq!(level(late.as_bytes()), None);
+    }
 }

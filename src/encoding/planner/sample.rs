@@ -8,7 +8,7 @@
 use arrow::array::{Array, ArrayRef};
 use arrow::compute;
 
-use crate::encoding::{Node, Statistics};
+use crate::encoding::{Node, Statistics, random};
 use crate::error::Result;
 
 /// Values in a run.
@@ -30,20 +30,12 @@ pub fn of(array: &ArrayRef) -> Result<ArrayRef> {
     let slices: Vec<ArrayRef> = (0..runs)
         .map(|i| {
             let slack = part - RUN;
-            let start = i * part + (next(&mut seed) % (slack as u64 + 1)) as usize;
+            let start = i * part + (random::next(&mut seed) % (slack as u64 + 1)) as usize;
             array.slice(start, RUN)
         })
         .collect();
     let slices: Vec<&dyn Array> = slices.iter().map(|s| s.as_ref()).collect();
     Ok(compute::concat(&slices)?)
-}
-
-/// splitmix64.
-fn next(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (*seed ^ (*seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Size of the whole array's encoding, from that of the sample's.

@@ -13,7 +13,8 @@ use std::ops::Range;
 
 use arrow::buffer::Buffer;
 
-use super::eigen;
+use super::{eigen, rows as vectors};
+use crate::encoding::random;
 use crate::error::{Error, Result};
 
 /// Kind of the model.
@@ -89,17 +90,6 @@ fn add_rows(sums: &mut [f64], factors: &[f64], rows: &[f64], width: usize, insid
     }
 }
 
-fn mean_of(rows: &[f32], dimension: usize) -> Vec<f32> {
-    let mut sums = vec![0f64; dimension];
-    for row in rows.chunks_exact(dimension) {
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(*value);
-        }
-    }
-    let count = (rows.len() / dimension).max(1) as f64;
-    sums.into_iter().map(|s| (s / count) as f32).collect()
-}
-
 /// Sums of the products of centred values, `d` rows of `d`.
 fn scatter(rows: &[f32], mean: &[f32]) -> Vec<f64> {
     let d = mean.len();
@@ -164,13 +154,7 @@ fn variance(rows: &[f32], mean: &[f32], count: usize) -> Vec<f64> {
 /// Orthonormal directions: the given rows made so, in order, then random ones.
 fn orthonormal(given: &[f64], dimension: usize, count: usize) -> Vec<f64> {
     let mut seed = (dimension as u64) << 32 | count as u64;
-    let mut next = || {
-        // splitmix64
-        seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    };
+    let mut next = || (random::next(&mut seed) >> 11) as f64 / (1u64 << 53) as f64;
     let mut rows: Vec<f64> = Vec::with_capacity(dimension * count);
     for i in 0..count {
         let own = given.get(i * dimension..(i + 1) * dimension);
@@ -234,7 +218,7 @@ impl Basis {
                 "{count} directions of {dimension} values are more than {MOST_NUMBERS} numbers; ask for fewer"
             )));
         }
-        let mean = mean_of(rows, dimension);
+        let mean = vectors::mean(rows, dimension);
         let directions = match method {
             Method::Random => orthonormal(&[], dimension, count),
             Method::Variance if dimension.min(rows.len() / dimension) > WIDEST => {

@@ -139,18 +139,6 @@ fn power(exponent: i32) -> f64 {
     2f64.powi(exponent)
 }
 
-/// The mean of each coordinate.
-fn mean(values: &[f32], dimension: usize) -> Vec<f32> {
-    let mut sums = vec![0f64; dimension];
-    for row in values.chunks_exact(dimension) {
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(*value);
-        }
-    }
-    let rows = (values.len() / dimension).max(1) as f64;
-    sums.into_iter().map(|s| (s / rows) as f32).collect()
-}
-
 /// Squared error of coding some rows evenly spread over all.
 fn trial(
     values: &[f32],
@@ -234,7 +222,7 @@ impl Encoding for Lvq {
         });
         let means = match &known {
             Some((_, parsed)) => Arc::clone(parsed),
-            None => Arc::new(mean(values, dimension)),
+            None => Arc::new(rows::mean(values, dimension)),
         };
         let centre = trial(values, dimension, levels, scale, Some(&means))
             < trial(values, dimension, levels, scale, None);

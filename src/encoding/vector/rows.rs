@@ -48,6 +48,18 @@ pub fn finite(array: &ArrayRef) -> Option<(Float32Array, usize)> {
         .then_some(found)
 }
 
+/// The mean of each coordinate of vectors, row by row.
+pub fn mean(values: &[f32], dimension: usize) -> Vec<f32> {
+    let mut sums = vec![0f64; dimension];
+    for row in values.chunks_exact(dimension) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += f64::from(*value);
+        }
+    }
+    let rows = (values.len() / dimension).max(1) as f64;
+    sums.into_iter().map(|s| (s / rows) as f32).collect()
+}
+
 /// Rows of a fixed number of bytes that start at a computable place.
 #[derive(Debug, Clone, Copy)]
 pub struct Stride {

@@ -268,7 +268,7 @@ impl ColumnWriter {
                 ))
                 .in_column(self.spec.field.name()));
             }
-            let small = INLINE_MAX + 1..=SHARING;
+            let small = INLINE_MAX + 1..=SHARING.min(self.most_shared);
             let (segment, offset) = match packing {
                 Packing::Tight if small.contains(&payload.len()) => {
                     self.share(index, &payload, sink)?
@@ -416,11 +416,8 @@ impl ColumnWriter {
 fn is_opaque(node: &Node) -> Result<bool> {
     let own = node.buffers.iter().all(|b| b.is_empty())
         || Registry::standard().get(&node.encoding)?.access() == Access::Opaque;
-    let mut opaque = own;
-    for child in &node.children {
-        opaque = opaque && is_opaque(child)?;
-    }
-    Ok(opaque)
+    let children = node.children.iter().map(is_opaque);
+    Ok(own && children.collect::<Result<Vec<_>>>()?.into_iter().all(|c| c))
 }
 
 /// Writes a segment, or leaves it to the column block if it is small.

@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float32Type};
 
 use crate::encoding::distance::{Metric, Nearest};
+use crate::encoding::random;
 
 /// Nearest rows that are compared.
 const NEAREST: usize = 10;
@@ -76,21 +77,13 @@ impl RecallSample {
                 self.stored.extend_from_slice(back);
                 continue;
             }
-            let place = (self.next() % self.seen) as usize;
+            let place = (random::next(&mut self.seed) % self.seen) as usize;
             if place < most {
                 let place = place * size..(place + 1) * size;
                 self.given[place.clone()].copy_from_slice(vector);
                 self.stored[place].copy_from_slice(back);
             }
         }
-    }
-
-    /// splitmix64.
-    fn next(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 
     /// Recall on the sample; `None` if there are too few rows.

@@ -81,9 +81,10 @@ impl Number {
     }
 }
 
-/// All vectors of a file, row by row, as 32-bit floats, and their dimension.
+/// All vectors of a file, row by row, as 32-bit floats, and their dimension. An array of one dimension is
+/// one vector, as queries are saved.
 pub fn read_all(path: &Path) -> Result<(Vec<f32>, usize)> {
-    let source = VectorSource::open(path)?;
+    let source = VectorSource::open_file(path, true)?;
     let dimension = source.dimension();
     let mut all = Vec::new();
     for batch in source {
@@ -114,13 +115,18 @@ pub struct VectorSource {
 impl VectorSource {
     /// Opens a file; its extension tells the format.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_file(path, false)
+    }
+
+    /// `alone`: an array of one dimension is taken as one vector.
+    fn open_file(path: &Path, alone: bool) -> Result<Self> {
         let name = path.display().to_string();
         let fail = |e| Error::io(format!("reading {name}"), e);
         let mut input = BufReader::with_capacity(1 << 20, fs::File::open(path).map_err(fail)?);
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         let (number, big, dimension, promised) = match extension.to_str() {
             Some("npy") => {
-                let header = NpyHeader::read(&mut input).map_err(|e| e.in_file(&name))?;
+                let header = NpyHeader::read(&mut input, alone).map_err(|e| e.in_file(&name))?;
                 (
                     header.number,
                     header.big,
@@ -260,7 +266,8 @@ struct NpyHeader {
 }
 
 impl NpyHeader {
-    fn read(input: &mut impl Read) -> Result<Self> {
+    /// `alone`: an array of one dimension is one vector.
+    fn read(input: &mut impl Read, alone: bool) -> Result<Self> {
         let short = |e| Error::io("reading the header of an .npy file", e);
         let mut start = [0; 8];
         input.read_exact(&mut start).map_err(short)?;
@@ -289,10 +296,10 @@ impl NpyHeader {
         }
         let mut text = vec![0; len];
         input.read_exact(&mut text).map_err(short)?;
-        Self::parse(&String::from_utf8_lossy(&text))
+        Self::parse(&String::from_utf8_lossy(&text), alone)
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    fn parse(text: &str, alone: bool) -> Result<Self> {
         let value = |key: &str| {
             let (_, rest) = text.split_once(&format!("'{key}':"))?;
             Some(rest.trim_start())
@@ -328,24 +335,20 @@ impl NpyHeader {
             .filter(|s| !s.is_empty())
             .map(|s| s.parse().ok())
             .collect();
-        match sides.as_deref() {
-            Some(&[rows, dimension]) => Ok(Self {
-                number,
-                big: order == '>',
-                rows,
-                dimension: usize::try_from(dimension).unwrap_or(usize::MAX),
-            }),
-            // One vector by itself, as queries often are.
-            Some(&[dimension]) => Ok(Self {
-                number,
-                big: order == '>',
-                rows: 1,
-                dimension: usize::try_from(dimension).unwrap_or(usize::MAX),
-            }),
-            _ => Err(Error::invalid(format!(
-                "an array of shape ({shape}) is no list of vectors; two dimensions are needed, or one \
-                 for one vector"
-            ))),
-        }
+        let (rows, dimension) = match sides.as_deref() {
+            Some(&[rows, dimension]) => (rows, dimension),
+            Some(&[dimension]) if alone => (1, dimension),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "an array of shape ({shape}) is no list of vectors; two dimensions are needed"
+                )));
+            }
+        };
+        Ok(Self {
+            number,
+            big: order == '>',
+            rows,
+            dimension: usize::try_from(dimension).unwrap_or(usize::MAX),
+        })
     }
 }

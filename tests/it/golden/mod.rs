@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::*;
 use arrow::record_batch::RecordBatch;
-use pilaster::encoding::Registry;
+use pilaster::encoding::{Profile, Registry};
 use pilaster::file::{File, WriteOptions, Writer};
+use pilaster::kind::tables::layout::ArchiveLayout;
 
 use crate::same::same;
 
@@ -31,6 +32,9 @@ fn stem(id: &str) -> String {
         _ => panic!("'{id}' is not an encoding's id"),
     }
 }
+
+/// The file in which chunks share segments, which is about the layout and not about an encoding.
+const SHARED: &str = "shared.pil";
 
 /// All rows of a file in one batch.
 pub fn read_all(file: &File) -> pilaster::Result<RecordBatch> {
@@ -78,16 +82,42 @@ fn golden_files_are_read_value_by_value() {
 }
 
 #[test]
+fn chunks_that_share_a_segment_are_read_value_by_value() {
+    let file = File::open(directory().join(SHARED)).unwrap();
+    let columns = (0..file.meta().shown().len()).map(|c| file.column(c).unwrap());
+    let shares = columns.filter(|c| {
+        let pairs = c.chunks.windows(2);
+        pairs.clone().any(|p| p[0].segment == p[1].segment)
+    });
+    assert!(shares.count() > 0, "nothing is shared");
+    same_table(&tables::dependent(), &read_all(&file).unwrap()).unwrap();
+}
+
+#[test]
 fn every_golden_file_belongs_to_an_encoding() {
     let known: BTreeSet<String> = Registry::standard()
         .iter()
         .map(|e| format!("{}.pil", stem(e.id())))
+        .chain([SHARED.to_owned()])
         .collect();
     for entry in fs::read_dir(directory()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         // An encoding is never taken away, for its files are out there.
         assert!(known.contains(&name), "nothing decodes {name}");
     }
+}
+
+/// A file whose columns are coded given each other.
+pub fn archived(table: &RecordBatch) -> Vec<u8> {
+    let options = WriteOptions {
+        profile: Profile::Archive,
+        layout: Some(Box::new(ArchiveLayout::default())),
+        threads: 1,
+        ..WriteOptions::default()
+    };
+    let mut writer = Writer::in_memory(table.schema(), options).unwrap();
+    writer.write(table).unwrap();
+    writer.into_bytes().unwrap()
 }
 
 /// A golden file's bytes as this version would write them.
@@ -129,5 +159,9 @@ fn write_missing_golden_files() {
         if !path.exists() {
             fs::write(&path, written(encoding)).unwrap();
         }
+    }
+    let path = directory().join(SHARED);
+    if !path.exists() {
+        fs::write(&path, archived(&tables::dependent())).unwrap();
     }
 }

@@ -48,6 +48,19 @@ fn stores(encoding: &dyn Encoding, array: &ArrayRef) -> bool {
     stored.is_some_and(|e| crate::same::same(&lowered, &e.array).is_ok())
 }
 
+/// A column and one that follows it but for some rows: chunks of a few kilobytes if one is coded given the
+/// other, and more than one of each.
+pub fn dependent() -> RecordBatch {
+    let rare = |i: usize, n: u64| mix(i).is_multiple_of(n);
+    let first = |i: usize| i64::from(rare(i, 3));
+    let second = |i: usize| first(i) ^ i64::from(rare(i + 1_000_000, 8));
+    let rows = 0..110_000;
+    let column = |value: &dyn Fn(usize) -> i64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(rows.clone().map(value)))
+    };
+    RecordBatch::try_from_iter([("first", column(&first)), ("second", column(&second))]).unwrap()
+}
+
 /// Columns that one encoding alone takes: those of all stay as they were.
 fn columns_of(id: &str) -> Vec<(String, ArrayRef)> {
     match id {

@@ -8,11 +8,10 @@ use arrow::buffer::Buffer;
 use arrow::record_batch::RecordBatch;
 use pilaster::encoding::Profile;
 use pilaster::file::{File, Opener, ReadAt, ScanRequest};
-use pilaster::kind::tables::layout::ArchiveLayout;
-use pilaster::{WriteOptions, Writer};
 
 use super::tables::stored;
 use crate::generate::Rng;
+use crate::golden::{archived, tables};
 
 /// A source that writes down what it is asked for.
 struct Watched {
@@ -59,18 +58,6 @@ fn noise(columns: usize, rows: usize) -> RecordBatch {
         (format!("c{c}"), Arc::new(values) as ArrayRef)
     }))
     .unwrap()
-}
-
-/// A file whose columns are coded given each other.
-fn archived(table: &RecordBatch) -> Vec<u8> {
-    let options = WriteOptions {
-        profile: Profile::Archive,
-        layout: Some(Box::new(ArchiveLayout::default())),
-        ..WriteOptions::default()
-    };
-    let mut writer = Writer::in_memory(table.schema(), options).unwrap();
-    writer.write(table).unwrap();
-    writer.into_bytes().unwrap()
 }
 
 #[test]
@@ -173,24 +160,7 @@ fn the_directory_of_a_wide_file_is_read_without_its_columns() {
 
 #[test]
 fn chunks_that_share_a_segment_are_read_once_by_a_scan_and_alone_by_row() {
-    // A column that another follows most of the time: coded given each other, some kilobytes a chunk.
-    let mut rng = Rng::new(5);
-    let first: Vec<i64> = (0..260_000).map(|_| (rng.next() % 2) as i64).collect();
-    let second: Vec<i64> = first
-        .iter()
-        .map(|v| {
-            if rng.next().is_multiple_of(20) {
-                1 - v
-            } else {
-                *v
-            }
-        })
-        .collect();
-    let table = RecordBatch::try_from_iter([
-        ("a", Arc::new(Int64Array::from(first)) as ArrayRef),
-        ("b", Arc::new(Int64Array::from(second))),
-    ])
-    .unwrap();
+    let table = tables::dependent();
     let source = Watched::new(archived(&table));
     let file = File::from_source("w", source.clone()).unwrap();
     let shared = |column: usize| {
@@ -210,9 +180,9 @@ fn chunks_that_share_a_segment_are_read_once_by_a_scan_and_alone_by_row() {
     let (_, bytes) = source.counted();
     assert!(bytes <= source.size(), "{bytes} of {}", source.size());
     let request = ScanRequest {
-        rows: vec![200_000..200_003],
+        rows: vec![100_000..100_003],
         ..ScanRequest::columns([1])
     };
     let rows = file.scan(request).unwrap().next().unwrap().unwrap();
-    assert_eq!(rows.column(0), &table.column(1).slice(200_000, 3));
+    assert_eq!(rows.column(0), &table.column(1).slice(100_000, 3));
 }
