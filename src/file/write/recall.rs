@@ -14,7 +14,7 @@ use crate::encoding::random;
 const NEAREST: usize = 10;
 /// Most rows of a sample, and
 const ROWS: usize = 2048;
-/// most of their values: a search of all of them for each query takes about a tenth of a second.
+/// most of their values: the search takes some hundredths of a second.
 const VALUES: usize = 1 << 20;
 /// Fewest rows that say something.
 const FEWEST: usize = 100;
