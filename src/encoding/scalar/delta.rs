@@ -35,9 +35,14 @@ impl Encoding for Delta {
         words::is_integer(data_type) && data_type.primitive_width() > Some(1)
     }
 
-    fn estimate(&self, statistics: &Statistics, _: Profile) -> Verdict {
-        // A row costs a block, and a few rows are small in any form.
-        match statistics.rows >= BLOCK / 8 && statistics.runs > 1 {
+    fn estimate(&self, statistics: &Statistics, profile: Profile) -> Verdict {
+        // A row costs a block, and a few rows are small in any form: a percent of tables' files in all,
+        // which `archive`, where entropy coders do as well, does not have from here.
+        let fewest = match profile {
+            Profile::Fast | Profile::Balanced => BLOCK / 8,
+            Profile::Archive => BLOCK,
+        };
+        match statistics.rows >= fewest && statistics.runs > 1 {
             true => Verdict::Measure,
             false => Verdict::Skip,
         }
