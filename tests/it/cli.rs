@@ -658,6 +658,7 @@ fn search_finds_the_nearest_rows_and_their_columns() {
     assert_eq!(found, ok(search(&["--query", "single.npy", "-k", "2"])));
     fails(
         run(&["import", "single.npy", "single.pil"]),
+        2,
         &["two dimensions"],
     );
     let found = ok(search(&[
