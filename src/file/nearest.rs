@@ -1,7 +1,8 @@
 //! The rows nearest to a query, exactly.
 //!
 //! For each chunk: bounds of all distances from as few bytes as possible; the most promising rows are
-//! decoded, which makes a limit; rows that bounds from all stored bytes do not exclude are decoded too.
+//! looked at closely, which makes a limit; rows that bounds from all stored bytes do not exclude are
+//! decoded.
 //! All distances that count are those of decoded vectors.
 
 use std::ops::Range;
@@ -24,7 +25,7 @@ const FIRST_STEP: usize = 16;
 /// And at most: few, so that the limit of those before counts.
 const STEP: usize = 256;
 /// A second look at codes pays only for more rows than this.
-const FEW: usize = 64;
+const FEW: usize = 24;
 
 /// Where rows of a chunk come from.
 trait Chunk {
@@ -52,35 +53,38 @@ fn search(
         _ => Some(wanted.iter(len).map(|r| r as u32).collect()),
     };
     let row_of = |place: u32| numbers.as_ref().map_or(place, |n| n[place as usize]);
-    let mut seeds = Vec::new();
+    let rows_of =
+        |places: &[u32]| -> Vec<u32> { places.iter().map(|place| row_of(*place)).collect() };
+    let (mut seeds, mut limit) = (Vec::new(), best.limit());
     if first.len() > k {
         seeds = first.most_promising(k);
-        let rows_of: Vec<u32> = seeds.iter().map(|p| row_of(*p)).collect();
-        decode(chunk, rows, rows_of, query, best)?;
-    }
-    let mut seeds = seeds.into_iter().peekable();
-    let limit = best.limit();
-    let mut left: Vec<(f32, u32)> = Vec::new();
-    for (place, lower) in first.lower.iter().enumerate() {
-        if *lower > limit {
-            continue;
-        }
-        while seeds.next_if(|s| (*s as usize) < place).is_some() {}
-        let seen = seeds.peek() == Some(&(place as u32));
-        if !seen && first.may_reach(place, limit) {
-            left.push((*lower, row_of(place as u32)));
+        if first.finer {
+            let places = std::mem::take(&mut seeds);
+            let fine =
+                chunk.distances(query, Stage::Fine, &Selection::indices(rows_of(&places))?)?;
+            limit = limit.min(fine.limit(k));
+        } else {
+            decode(chunk, rows, rows_of(&seeds), query, best)?;
+            limit = best.limit();
         }
     }
+    let mut near = first.within(limit);
+    if !seeds.is_empty() {
+        near.retain(|place| seeds.binary_search(place).is_err());
+    }
+    let numbers = rows_of(&near);
+    let mut left: Vec<(f32, u32)> = near
+        .iter()
+        .zip(&numbers)
+        .map(|(place, row)| (first.lower[*place as usize], *row))
+        .collect();
     if first.finer && left.len() > FEW {
-        let rows: Vec<u32> = left.iter().map(|(_, row)| *row).collect();
-        let fine = chunk.distances(query, Stage::Fine, &Selection::indices(rows)?)?;
-        let mut i = 0;
-        left.retain_mut(|(lower, _)| {
-            let keep = fine.may_reach(i, limit);
-            *lower = fine.lower[i];
-            i += 1;
-            keep
-        });
+        let fine = chunk.distances(query, Stage::Fine, &Selection::indices(numbers.as_slice())?)?;
+        let near = fine.within(limit.min(fine.limit(k)));
+        left = near
+            .iter()
+            .map(|i| (fine.lower[*i as usize], numbers[*i as usize]))
+            .collect();
     }
     // Nearest first: the limit falls fastest, and the rest need not be looked at.
     left.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

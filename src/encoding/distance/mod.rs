@@ -23,10 +23,10 @@ use arrow::datatypes::{DataType, Float32Type};
 
 pub use floats::{Form, Sums, products, sums};
 pub use nearest::{Nearest, Neighbour};
-pub use query::Query;
+pub use query::{Bounding, Query};
 
 use crate::error::{Error, Result};
-use simd::LANES;
+use simd::{Kernel, LANES, Simd, dispatch};
 
 /// How far apart two vectors are; less is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,17 +59,34 @@ impl Metric {
 }
 
 fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (x, y) in a.iter().zip(b) {
-        for i in 0..LANES {
-            lanes[i] += term(x[i], y[i]);
+    dispatch(Sum { a, b, term })
+}
+
+/// A sum of terms of pairs, in the same order on all machines.
+struct Sum<'a, T> {
+    a: &'a [f32],
+    b: &'a [f32],
+    term: T,
+}
+
+impl<T: Fn(f32, f32) -> f32> Kernel for Sum<'_, T> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> f32 {
+        let mut lanes = [0f32; LANES];
+        let (a, a_rest) = self.a.as_chunks::<LANES>();
+        let (b, b_rest) = self.b.as_chunks::<LANES>();
+        for (x, y) in a.iter().zip(b) {
+            for i in 0..LANES {
+                lanes[i] += (self.term)(x[i], y[i]);
+            }
         }
+        for (i, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
+            lanes[i] += (self.term)(*x, *y);
+        }
+        lanes.into_iter().sum()
     }
-    for (i, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[i] += term(*x, *y);
-    }
-    lanes.into_iter().sum()
 }
 
 /// How much is read to find bounds.
@@ -95,6 +112,27 @@ pub struct Distances {
 }
 
 impl Distances {
+    /// Of no rows, with room for some.
+    pub fn with_capacity(rows: usize) -> Self {
+        Self {
+            lower: Vec::with_capacity(rows),
+            upper: Vec::with_capacity(rows),
+            ..Self::default()
+        }
+    }
+
+    /// Adds lower and upper bounds of the next rows, at most `count`.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, (lower, upper): &([f32; LANES], [f32; LANES]), count: usize) {
+        if count >= LANES {
+            self.lower.extend_from_slice(lower);
+            self.upper.extend_from_slice(upper);
+            return;
+        }
+        self.lower.extend_from_slice(&lower[..count]);
+        self.upper.extend_from_slice(&upper[..count]);
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.lower.len()

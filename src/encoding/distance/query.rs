@@ -1,7 +1,7 @@
 //! A query, prepared once for all the ways in which rows are stored.
 
 use super::floats::Sums;
-use super::simd::{BLOCK, Kernel, Simd, dispatch};
+use super::simd::{BLOCK, Kernel, LANES, ROOTS, Simd, dispatch, lanes};
 use super::{Distances, Metric};
 use crate::error::{Error, Result};
 
@@ -11,6 +11,9 @@ const ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
 const UNDERFLOW: f32 = 1e-16;
 /// Squares of smaller norms lose digits to underflow.
 const SMALLEST: f32 = 1e-15;
+
+/// Floats of this size are whole numbers.
+const WHOLE: f32 = 1.5 * (1u32 << 23) as f32;
 
 /// A vector to which near ones are looked for.
 #[derive(Debug, Clone)]
@@ -45,13 +48,16 @@ impl Query {
         }
         let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
         let scale = (largest / 127.0).max(f32::MIN_POSITIVE);
-        let byte = |v: &f32| (v / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+        // Sums with a large number have no bits behind the point, which rounds to even without a call.
+        let byte = |v: &f32| ((v / scale).clamp(-127.0, 127.0) + WHOLE - WHOLE) as i8;
         let bytes: Vec<i8> = values.iter().map(byte).collect();
         let miss = |(v, b): (&f32, &i8)| (f64::from(*v) - f64::from(*b) * f64::from(scale)).powi(2);
         let missed: f64 = values.iter().zip(&bytes).map(miss).sum();
         let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
-        let mut padded: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        padded.resize(padded.len().next_multiple_of(4 * BLOCK), 0);
+        let mut padded = vec![0; (4 * values.len()).next_multiple_of(4 * BLOCK)];
+        for (bytes, value) in padded.as_chunks_mut::<4>().0.iter_mut().zip(&values) {
+            *bytes = value.to_le_bytes();
+        }
         Ok(Self {
             metric,
             padded,
@@ -141,23 +147,25 @@ impl Query {
         (self.values.len() as f32 / 16.0 + 48.0) * ROUNDING
     }
 
+    /// How inner products with this query become bounds of distances.
+    pub fn bounding(&self) -> Bounding {
+        Bounding {
+            metric: self.metric,
+            norm: self.norm,
+            rounding: self.rounding(),
+            blur: self.blur,
+        }
+    }
+
     /// Bounds from inner products that are off by no more than `slack`, and the norms of the decoded
     /// vectors.
     pub fn of_products(&self, products: &[f32], slack: &[f32], norms: &[f32]) -> Distances {
-        let count = products.len().min(slack.len()).min(norms.len());
-        let mut out = Distances {
-            lower: vec![0.0; count],
-            upper: vec![0.0; count],
-            ..Distances::default()
-        };
-        dispatch(Bounding {
-            query: self,
+        dispatch(OfProducts {
+            bounding: self.bounding(),
             products,
             slack,
             norms,
-            out: &mut out,
-        });
-        out
+        })
     }
 
     /// Bounds of Euclidean distances from lower and upper bounds of the exact ones.
@@ -204,58 +212,100 @@ impl Query {
 }
 
 /// Bounds of distances from inner products.
-struct Bounding<'a> {
-    query: &'a Query,
-    products: &'a [f32],
-    slack: &'a [f32],
-    norms: &'a [f32],
-    out: &'a mut Distances,
+#[derive(Debug, Clone, Copy)]
+pub struct Bounding {
+    metric: Metric,
+    norm: f32,
+    rounding: f32,
+    blur: f32,
 }
 
-impl Kernel for Bounding<'_> {
-    type Output = ();
-
+impl Bounding {
+    /// Lower and upper bounds for rows whose inner products are off by no more than `slack`; `own` are
+    /// the norms of the decoded vectors.
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let (norm, rounding) = (self.query.norm, self.query.rounding());
-        let blur = self.query.blur;
-        let inputs = self.products.iter().zip(self.slack).zip(self.norms);
-        let outputs = self.out.lower.iter_mut().zip(self.out.upper.iter_mut());
-        let rows = inputs.zip(outputs);
-        match self.query.metric {
+    pub fn bounds<S: Simd>(
+        self,
+        simd: S,
+        product: &[f32; LANES],
+        slack: &[f32; LANES],
+        own: &[f32; LANES],
+    ) -> ([f32; LANES], [f32; LANES]) {
+        let Self {
+            norm,
+            rounding,
+            blur,
+            ..
+        } = self;
+        let (mut lower, mut upper) = ([0f32; LANES], [0f32; LANES]);
+        match self.metric {
             Metric::InnerProduct => {
-                for (((product, slack), own), (lower, upper)) in rows {
-                    let slack = slack + rounding * (norm * own) + blur * own + UNDERFLOW;
-                    let known = 0.0 * product;
-                    *lower = -product - slack + known;
-                    *upper = -product + slack + known;
+                for i in 0..LANES {
+                    let slack = slack[i] + rounding * (norm * own[i]) + blur * own[i] + UNDERFLOW;
+                    let known = 0.0 * product[i];
+                    lower[i] = -product[i] - slack + known;
+                    upper[i] = -product[i] + slack + known;
                 }
             }
             Metric::Cosine => {
-                for (((product, slack), own), (lower, upper)) in rows {
+                for i in 0..LANES {
                     // A vector of norm zero gives 0/0: nothing is known, for who asks may want one or
                     // null.
-                    let sound = norm > SMALLEST && *own > SMALLEST;
-                    let norms = if sound { norm * own } else { 0.0 };
-                    let cosine = product / norms;
-                    let slack = (slack + 2.0 * blur * own) / norms + 4.0 * rounding;
-                    let known = 0.0 * product * norms / norms;
-                    *lower = 1.0 - cosine - slack + known;
-                    *upper = 1.0 - cosine + slack + known;
+                    let sound = norm > SMALLEST && own[i] > SMALLEST;
+                    let norms = if sound { norm * own[i] } else { 0.0 };
+                    let cosine = product[i] / norms;
+                    let slack = (slack[i] + 2.0 * blur * own[i]) / norms + 4.0 * rounding;
+                    let known = 0.0 * product[i] * norms / norms;
+                    lower[i] = 1.0 - cosine - slack + known;
+                    upper[i] = 1.0 - cosine + slack + known;
                 }
             }
             Metric::L2 => {
-                for (((product, slack), own), (lower, upper)) in rows {
-                    let squares = norm * norm + own * own;
-                    let distance = squares - 2.0 * product;
-                    let slack = 2.0 * slack + 8.0 * rounding * squares;
+                for i in 0..LANES {
+                    let squares = norm * norm + own[i] * own[i];
+                    let distance = squares - 2.0 * product[i];
+                    let slack = 2.0 * slack[i] + 8.0 * rounding * squares;
                     // Not `max`, which would make a number of NaN.
                     let low = distance - slack;
-                    let low = if low < 0.0 { 0.0 } else { low };
-                    *lower = low.sqrt() * (1.0 - rounding) - UNDERFLOW - blur;
-                    *upper = (distance + slack).sqrt() * (1.0 + rounding) + UNDERFLOW + blur;
+                    lower[i] = if low < 0.0 { 0.0 } else { low };
+                    upper[i] = distance + slack;
+                }
+                (lower, upper) = (simd.roots(&lower), simd.roots(&upper));
+                let (less, more) = (1.0 - rounding - ROOTS, 1.0 + rounding + ROOTS);
+                for i in 0..LANES {
+                    lower[i] = lower[i] * less - UNDERFLOW - blur;
+                    upper[i] = upper[i] * more + UNDERFLOW + blur;
                 }
             }
         }
+        (lower, upper)
+    }
+}
+
+struct OfProducts<'a> {
+    bounding: Bounding,
+    products: &'a [f32],
+    slack: &'a [f32],
+    norms: &'a [f32],
+}
+
+impl Kernel for OfProducts<'_> {
+    type Output = Distances;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Distances {
+        let count = self.products.len();
+        let count = count.min(self.slack.len()).min(self.norms.len());
+        let mut out = Distances::with_capacity(count);
+        for at in (0..count).step_by(LANES) {
+            let bounds = self.bounding.bounds(
+                simd,
+                &lanes(self.products, at),
+                &lanes(self.slack, at),
+                &lanes(self.norms, at),
+            );
+            out.push(&bounds, count - at);
+        }
+        out
     }
 }

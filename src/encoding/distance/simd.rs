@@ -9,8 +9,24 @@ use std::sync::OnceLock;
 
 /// Values that one operation takes.
 pub const LANES: usize = 16;
+/// How far off roots may be, in parts of themselves.
+pub const ROOTS: f32 = 1.0 / (1u32 << 21) as f32;
 /// Codes that one operation takes.
 pub const BLOCK: usize = 64;
+
+/// The values from `at` on; nothing where there are no more.
+#[inline(always)]
+pub fn lanes<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
+    let values = values.get(at..).unwrap_or_default();
+    match values.first_chunk::<LANES>() {
+        Some(whole) => *whole,
+        None => {
+            let mut padded = [T::default(); LANES];
+            padded[..values.len()].copy_from_slice(values);
+            padded
+        }
+    }
+}
 
 /// Operations of an instruction set.
 pub trait Simd: Copy {
@@ -35,6 +51,12 @@ pub trait Simd: Copy {
     fn sum(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// The floats one by one.
     fn each(self, floats: Self::Floats) -> [f32; LANES];
+    /// Square roots, off by no more than [`ROOTS`] of themselves and 1e-18; NaN of negative numbers, and
+    /// perhaps of infinity.
+    #[inline(always)]
+    fn roots(self, floats: &[f32; LANES]) -> [f32; LANES] {
+        floats.map(f32::sqrt)
+    }
     /// Sum of all.
     fn total(self, floats: Self::Floats) -> f32;
 
@@ -62,7 +84,7 @@ pub trait Simd: Copy {
     /// Sum of all, modulo 2^32.
     fn int_total(self, ints: Self::Ints) -> i32;
     /// The same of four.
-    fn int_totals(self, ints: [Self::Ints; 4]) -> [i32; 4];
+    fn int_totals(self, a: Self::Ints, b: Self::Ints, c: Self::Ints, d: Self::Ints) -> [i32; 4];
 }
 
 /// Something to compute with the instructions at hand. Implementations are `#[inline(always)]`, so
@@ -234,7 +256,53 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn int_totals(self, ints: [[i32; LANES]; 4]) -> [i32; 4] {
-        ints.map(|ints| self.int_total(ints))
+    fn int_totals(
+        self,
+        a: [i32; LANES],
+        b: [i32; LANES],
+        c: [i32; LANES],
+        d: [i32; LANES],
+    ) -> [i32; 4] {
+        [a, b, c, d].map(|ints| self.int_total(ints))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Roots([f32; LANES]);
+
+    impl Kernel for Roots {
+        type Output = [f32; LANES];
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> [f32; LANES] {
+            simd.roots(&self.0)
+        }
+    }
+
+    #[test]
+    fn roots_are_as_near_as_they_are_said_to_be() {
+        let mut x = 1.1e-38f32;
+        while x < 9e37 {
+            let given = std::array::from_fn(|i| x * (1.0 + i as f32 * 0.17));
+            for level in Level::available() {
+                for (root, x) in level.run(Roots(given)).into_iter().zip(given) {
+                    let exact = f64::from(x).sqrt();
+                    let off = (f64::from(root) - exact).abs();
+                    assert!(off <= exact * f64::from(ROOTS) + 1e-18, "{level:?} {x}");
+                }
+            }
+            x *= 1.003;
+        }
+        for level in Level::available() {
+            let mut given = [0.0; LANES];
+            (given[1], given[2], given[3]) = (-1.0, f32::NAN, f32::from_bits(1));
+            let roots = level.run(Roots(given));
+            assert_eq!((roots[0], roots[4]), (0.0, 0.0), "{level:?}");
+            assert!(roots[1].is_nan() && roots[2].is_nan(), "{level:?}");
+            assert!((0.0..1e-18).contains(&roots[3]), "{level:?} {}", roots[3]);
+        }
     }
 }

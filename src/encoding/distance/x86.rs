@@ -229,7 +229,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn int_totals(self, [a, b, c, d]: [Self::Ints; 4]) -> [i32; 4] {
+    fn int_totals(self, a: Self::Ints, b: Self::Ints, c: Self::Ints, d: Self::Ints) -> [i32; 4] {
         let mut out = [0i32; 4];
         // SAFETY: see above; four integers are written.
         unsafe {
@@ -327,6 +327,23 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn roots(self, floats: &[f32; LANES]) -> [f32; LANES] {
+        // SAFETY: see above; 16 floats.
+        let roots = unsafe {
+            let x = _mm512_loadu_ps(floats.as_ptr());
+            // An inverse root of 14 bits, and a step of Newton's: a third of the time of `sqrt`.
+            let inverse = _mm512_rsqrt14_ps(x);
+            let root = _mm512_mul_ps(x, inverse);
+            let off = _mm512_fnmadd_ps(root, root, x);
+            let half = _mm512_mul_ps(inverse, _mm512_set1_ps(0.5));
+            let root = _mm512_fmadd_ps(off, half, root);
+            let some = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_ps());
+            _mm512_maskz_mov_ps(some, root)
+        };
+        self.each(roots)
+    }
+
+    #[inline(always)]
     fn total(self, floats: __m512) -> f32 {
         // SAFETY: see above.
         unsafe { _mm512_reduce_add_ps(floats) }
@@ -388,7 +405,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn int_totals(self, [a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+    fn int_totals(self, a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> [i32; 4] {
         let mut out = [0i32; 4];
         // SAFETY: see above; four integers are written.
         unsafe {

@@ -15,8 +15,8 @@
 use half::bf16;
 
 use super::levels::{Bounds, Levels};
-use crate::encoding::distance::Query;
-use crate::encoding::distance::simd::{Kernel, LANES, Simd};
+use crate::encoding::distance::simd::{Kernel, LANES, Simd, lanes};
+use crate::encoding::distance::{Distances, Query};
 
 /// Part of the norms by which rounding in 32-bit floats may be off, here and where vectors are decoded:
 /// some operations with half a unit in the last place each.
@@ -71,30 +71,6 @@ fn rounded_up(value: f64) -> bf16 {
     bf16::from_bits((bits >> 16) as u16 + up)
 }
 
-/// The values from `at` on; nothing where there are no more.
-#[inline(always)]
-fn lanes<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
-    let values = values.get(at..).unwrap_or_default();
-    match values.first_chunk::<LANES>() {
-        Some(whole) => *whole,
-        None => {
-            let mut padded = [T::default(); LANES];
-            padded[..values.len()].copy_from_slice(values);
-            padded
-        }
-    }
-}
-
-/// Puts values from `at` on, as many as there is room for.
-#[inline(always)]
-fn store(values: &mut [f32], at: usize, lanes: &[f32; LANES]) {
-    let values = values.get_mut(at..).unwrap_or_default();
-    match values.first_chunk_mut::<LANES>() {
-        Some(whole) => *whole = *lanes,
-        None => values.copy_from_slice(&lanes[..values.len()]),
-    }
-}
-
 /// See the module. All slices but `second` are as long as there are rows.
 #[derive(Debug)]
 pub struct Estimates<'a> {
@@ -112,24 +88,25 @@ pub struct Estimates<'a> {
     pub second: Option<&'a [i32]>,
     /// Two half floats a row.
     pub bounds: &'a [u8],
-    /// Norms of the decoded vectors.
-    pub norms: &'a [f32],
+    /// Norms of the decoded vectors, as floats lie in memory.
+    pub norms: &'a [u8],
     /// Spread and, with two levels, rest of each row.
     pub spreads: &'a [u8],
 }
 
 impl Kernel for Estimates<'_> {
-    /// Inner products, and how far they may be off.
-    type Output = (Vec<f32>, Vec<f32>);
+    /// Bounds of the distances.
+    type Output = Distances;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> (Vec<f32>, Vec<f32>) {
+    fn run<S: Simd>(self, simd: S) -> Distances {
         let count = self.first.len();
-        let (mut products, mut slack) = (vec![0f32; count], vec![0f32; count]);
+        let mut out = Distances::with_capacity(count);
+        let bounding = self.query.bounding();
         let two = self.levels.residual_bits > 0;
         let byte_sum = self.query.byte_sum() as f32;
         let unit = self.scale * self.query.scale();
-        let top = self.levels.top() as f32;
+        let part_of_top = 1.0 / self.levels.top() as f32;
         let part = 1.0 / (1u32 << self.levels.residual_bits) as f32;
         let middle = byte_sum * 0.5;
         let (norm, missed) = (self.query.norm(), self.query.missed());
@@ -146,30 +123,27 @@ impl Kernel for Estimates<'_> {
                 Some(codes) => lanes(codes, at).map(|s: i32| s as f32 * part - middle),
                 None => [0.0; LANES],
             };
-            let norms: [f32; LANES] = lanes(self.norms, at);
-            let pairs: [[u8; 4]; LANES] = lanes(self.bounds.as_chunks::<4>().0, at);
-            let lower = std::array::from_fn(|i| u16::from_le_bytes([pairs[i][0], pairs[i][1]]));
-            let upper = std::array::from_fn(|i| u16::from_le_bytes([pairs[i][2], pairs[i][3]]));
-            let brain = |low: u8, high: u8| f32::from_bits(u32::from_le_bytes([0, 0, low, high]));
-            let (spread, rest): ([f32; LANES], [f32; LANES]) = match two {
+            let norms = words(self.norms, at).map(f32::from_bits);
+            let pairs = words(self.bounds, at);
+            let lower = simd.each(simd.halves(&pairs.map(|w| w as u16)));
+            let upper = simd.each(simd.halves(&pairs.map(|w| (w >> 16) as u16)));
+            let (spread, rest) = match two {
                 true => {
-                    let pairs: [[u8; 4]; LANES] = lanes(self.spreads.as_chunks::<4>().0, at);
+                    let pairs = words(self.spreads, at);
                     (
-                        std::array::from_fn(|i| brain(pairs[i][0], pairs[i][1])),
-                        std::array::from_fn(|i| brain(pairs[i][2], pairs[i][3])),
+                        pairs.map(|w| f32::from_bits(w << 16)),
+                        pairs.map(|w| f32::from_bits(w & 0xffff_0000)),
                     )
                 }
                 false => {
                     let each: [[u8; 2]; LANES] = lanes(self.spreads.as_chunks::<2>().0, at);
-                    let spread = std::array::from_fn(|i| brain(each[i][0], each[i][1]));
-                    (spread, [0.0; LANES])
+                    let wide = |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16);
+                    (each.map(wide), [0.0; LANES])
                 }
             };
-            let lower = simd.each(simd.halves(&lower));
-            let upper = simd.each(simd.halves(&upper));
             let (mut product, mut off) = ([0f32; LANES], [0f32; LANES]);
             for i in 0..LANES {
-                let step = (upper[i] - lower[i]) / top;
+                let step = (upper[i] - lower[i]) * part_of_top;
                 let steps = sums[i] + second[i];
                 product[i] = self.base + unit * (lower[i] * byte_sum + step * steps);
                 let far = lower[i].abs().max(upper[i].abs()) * reach;
@@ -178,9 +152,14 @@ impl Kernel for Estimates<'_> {
                     + ROUNDING * (norm * (far + norms[i]))
                     + own;
             }
-            store(&mut products, at, &product);
-            store(&mut slack, at, &off);
+            out.push(&bounding.bounds(simd, &product, &off, &norms), count - at);
         }
-        (products, slack)
+        out
     }
+}
+
+/// Words from `at` on as they lie in memory.
+#[inline(always)]
+fn words(bytes: &[u8], at: usize) -> [u32; LANES] {
+    lanes(bytes.as_chunks::<4>().0, at).map(u32::from_le_bytes)
 }

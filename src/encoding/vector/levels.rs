@@ -171,6 +171,7 @@ impl Bounds {
     }
 
     /// The values of the codes of a vector, as [`Bounds::value`] gives them.
+    #[inline(always)]
     pub fn values(self, codes: &[u8], residuals: &[u8], levels: Levels, out: &mut Vec<f32>) {
         let (lower, step) = (self.lower.to_f32(), self.step(levels));
         if levels.residual_bits == 0 {

@@ -19,7 +19,7 @@ use super::estimates::{Estimates, Measures};
 use super::levels::{Bounds, Levels, pack, unpack_all};
 use super::products::{self, Arranged, Codes};
 use super::rows::{self, Stride};
-use crate::encoding::distance::simd::dispatch;
+use crate::encoding::distance::simd::{Kernel, Simd, dispatch};
 use crate::encoding::distance::{Distances, Query, Stage};
 use crate::encoding::{
     Access, DecodeContext, EncodeContext, Encoding, Loss, Model, Node, Reads, Selection,
@@ -333,16 +333,16 @@ impl Encoding for Lvq {
                     let bits = levels.residual_bits;
                     unpack_all(&bytes, second.start, &elements, bits, &mut residual);
                 }
-                steps.clear();
-                bounds.values(&code, &residual, levels, &mut steps);
-                let value = |step: f32, centre: f64| (f64::from(step) * scale + centre) as f32;
-                match &mean {
-                    Some(mean) => {
-                        let pairs = steps.iter().zip(&mean[elements.clone()]);
-                        out.extend(pairs.map(|(s, m)| value(*s, f64::from(*m))));
-                    }
-                    None => out.extend(steps.iter().map(|s| value(*s, 0.0))),
-                }
+                dispatch(Decode {
+                    bounds,
+                    codes: &code,
+                    residuals: &residual,
+                    levels,
+                    scale,
+                    mean: mean.as_ref().map(|mean| &mean[elements.clone()]),
+                    steps: &mut steps,
+                    out,
+                });
                 Ok(())
             },
         )
@@ -383,8 +383,7 @@ impl Encoding for Lvq {
             true => Some(product(layout.residuals, 3, layout.levels.residual_bits)?),
             false => None,
         };
-        let norms = rows::singles(&gathered(NORM, norms)?);
-        let (products, slack) = dispatch(Estimates {
+        let found = dispatch(Estimates {
             query,
             levels: layout.levels,
             scale: power(-layout.exponent) as f32,
@@ -397,12 +396,12 @@ impl Encoding for Lvq {
             first: &product(layout.codes, 0, layout.levels.bits)?,
             second: second.as_deref(),
             bounds: &gathered(BOUNDS, 1)?,
-            norms: &norms,
+            norms: &gathered(NORM, norms)?,
             spreads: &gathered(layout.spreads, spreads)?,
         });
         Ok(Some(Distances {
             finer: two && second.is_none(),
-            ..query.of_products(&products, &slack, &norms)
+            ..found
         }))
     }
 
@@ -446,6 +445,40 @@ impl Encoding for Lvq {
             buffers.extend(layout.residuals.reads(3, node.rows, selection, second));
         }
         rows::parts(node, buffers)
+    }
+}
+
+/// Appends the values of the codes of a row.
+struct Decode<'a> {
+    bounds: Bounds,
+    codes: &'a [u8],
+    residuals: &'a [u8],
+    levels: Levels,
+    scale: f64,
+    mean: Option<&'a [f32]>,
+    /// Room for the steps of the row.
+    steps: &'a mut Vec<f32>,
+    out: &'a mut Vec<f32>,
+}
+
+impl Kernel for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let steps = self.steps;
+        steps.clear();
+        self.bounds
+            .values(self.codes, self.residuals, self.levels, steps);
+        let value = |step: f32, centre: f64| (f64::from(step) * self.scale + centre) as f32;
+        match self.mean {
+            Some(mean) => {
+                let pairs = steps.iter().zip(mean);
+                self.out
+                    .extend(pairs.map(|(s, m)| value(*s, f64::from(*m))));
+            }
+            None => self.out.extend(steps.iter().map(|s| value(*s, 0.0))),
+        }
     }
 }
 

@@ -17,15 +17,31 @@ pub struct Arranged {
 impl Arranged {
     /// For codes of this width, 2 to 8 bits.
     pub fn new(query: &Query, bits: u32) -> Self {
-        let rounds = rounds(bits);
-        let bytes = query.bytes();
-        let mut blocks = vec![[0u8; BLOCK]; rounds * bytes.len().div_ceil(rounds * BLOCK)];
-        for (i, byte) in bytes.iter().enumerate() {
-            let (block, within) = (i / (rounds * BLOCK), i % (rounds * BLOCK));
-            blocks[block * rounds + within % rounds][within / rounds] = *byte as u8;
-        }
+        let blocks = match rounds(bits) {
+            4 => arranged::<4>(query.bytes()),
+            2 => arranged::<2>(query.bytes()),
+            _ => arranged::<1>(query.bytes()),
+        };
         Self { bits, blocks }
     }
+}
+
+/// `ROUNDS` blocks for each `ROUNDS * BLOCK` bytes: each byte goes to the next of the blocks.
+fn arranged<const ROUNDS: usize>(bytes: &[i8]) -> Vec<[u8; BLOCK]> {
+    let mut blocks = vec![[0u8; BLOCK]; ROUNDS * bytes.len().div_ceil(ROUNDS * BLOCK)];
+    let parts = bytes.chunks(ROUNDS * BLOCK);
+    for (blocks, part) in blocks.as_chunks_mut::<ROUNDS>().0.iter_mut().zip(parts) {
+        let (groups, rest) = part.as_chunks::<ROUNDS>();
+        for (i, group) in groups.iter().enumerate() {
+            for (block, byte) in blocks.iter_mut().zip(group) {
+                block[i] = *byte as u8;
+            }
+        }
+        for (block, byte) in blocks.iter_mut().zip(rest) {
+            block[groups.len()] = *byte as u8;
+        }
+    }
+    blocks
 }
 
 /// In how many rounds codes come out of a block of bytes.
@@ -145,8 +161,8 @@ fn one<const BITS: usize, S: Simd>(simd: S, row: &[u8], blocks: &[[u8; BLOCK]]) 
     simd.int_total(sum)
 }
 
-/// The same of four rows: each block of the query is fetched once, and totals are cheaper together. The
-/// sums are variables of their own, since the compiler keeps arrays of them in memory.
+/// The same of four rows of whole bytes: each block of the query is fetched once, and totals are cheaper
+/// together. The sums are variables of their own, since the compiler keeps arrays of them in memory.
 #[inline(always)]
 fn four<const BITS: usize, S: Simd>(
     simd: S,
@@ -164,7 +180,52 @@ fn four<const BITS: usize, S: Simd>(
         of_c = add::<BITS, S>(simd, of_c, c, query);
         of_d = add::<BITS, S>(simd, of_d, d, query);
     }
-    simd.int_totals([of_a, of_b, of_c, of_d])
+    simd.int_totals(of_a, of_b, of_c, of_d)
+}
+
+impl<const BITS: usize> Unsigned<'_, BITS> {
+    /// Bytes from the start of a row to the end of its last block; what follows the row is multiplied
+    /// by the zeros at the end of the query.
+    #[inline(always)]
+    fn reach(&self) -> usize {
+        match BITS {
+            2 | 4 | 8 => self.blocks.len() / rounds(BITS as u32) * BLOCK,
+            _ => (self.blocks.len().max(1) - 1) * 8 * BITS + BLOCK,
+        }
+    }
+
+    /// Four rows at a time, as many as reach no further than the bytes do.
+    #[inline(always)]
+    fn in_fours<S: Simd>(&self, simd: S, out: &mut Vec<i32>) {
+        let (stride, len) = (self.codes.stride, self.reach());
+        let groups = self.codes.count / 4;
+        match self.codes.rows {
+            None => {
+                let mut bytes = self.codes.bytes;
+                for _ in 0..groups {
+                    let Some(window) = bytes.get(..3 * stride + len) else {
+                        return;
+                    };
+                    let row = |i: usize| &window[i * stride..i * stride + len];
+                    let rows = [row(0), row(1), row(2), row(3)];
+                    out.extend_from_slice(&four::<BITS, S>(simd, rows, self.blocks));
+                    bytes = &bytes[4 * stride..];
+                }
+            }
+            Some(places) => {
+                for places in places.as_chunks::<4>().0.iter().take(groups) {
+                    let row = |place: u32| {
+                        let bytes = self.codes.bytes.get(place as usize * stride..)?;
+                        bytes.get(..len)
+                    };
+                    let [Some(a), Some(b), Some(c), Some(d)] = places.map(row) else {
+                        return;
+                    };
+                    out.extend_from_slice(&four::<BITS, S>(simd, [a, b, c, d], self.blocks));
+                }
+            }
+        }
+    }
 }
 
 impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
@@ -173,29 +234,14 @@ impl<const BITS: usize> Kernel for Unsigned<'_, BITS> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Vec<i32> {
         let mut out = Vec::with_capacity(self.codes.count);
-        // What follows a row is multiplied by the zeros at the end of the query.
-        let len = match BITS {
-            2 | 4 | 8 => self.blocks.len() / rounds(BITS as u32) * BLOCK,
-            _ => (self.blocks.len().max(1) - 1) * 8 * BITS + BLOCK,
-        };
-        let whole = |i: usize| self.codes.row_from(i).get(..len);
+        // Blocks of whole bytes lie one after the other in each row.
+        if matches!(BITS, 2 | 4 | 8) {
+            self.in_fours(simd, &mut out);
+        }
         let mut spare = Vec::new();
-        let mut i = 0;
-        while i < self.codes.count {
-            // Blocks of whole bytes lie one after the other in each row.
-            let together = matches!(BITS, 2 | 4 | 8) && i + 4 <= self.codes.count;
-            let rows = match together {
-                true => [whole(i), whole(i + 1), whole(i + 2), whole(i + 3)],
-                false => [None; 4],
-            };
-            if let [Some(a), Some(b), Some(c), Some(d)] = rows {
-                out.extend_from_slice(&four::<BITS, S>(simd, [a, b, c, d], self.blocks));
-                i += 4;
-                continue;
-            }
-            let bytes = padded(self.codes.row_from(i), len, &mut spare);
+        for i in out.len()..self.codes.count {
+            let bytes = padded(self.codes.row_from(i), self.reach(), &mut spare);
             out.push(one::<BITS, S>(simd, bytes, self.blocks));
-            i += 1;
         }
         out
     }
