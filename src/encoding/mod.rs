@@ -125,7 +125,7 @@ encodings! {
         klt::Klt,
     }
     /// Floats of weights and caches, exactly.
-    tensor {
+    tensor [classes] {
         exponent::Exponent,
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Layout of a stream: 16-bit little-endian words; first the four states (high word, low word),
 //! then the words that the decoder takes in whenever a state falls below 2^16. A decoder that has
-//! read everything holds 2^16 in each state.
+//! read everything holds 2^16 in each state, or 16 bits more of a number that the stream carries.
 
 use super::normalize;
 use crate::error::{Error, Result};
@@ -155,9 +155,22 @@ impl Interval {
     }
 }
 
+/// Bits that a stream can carry beside its symbols.
+pub const CARRIED: u32 = 16 * LANES as u32;
+
 /// Encodes a chunk's symbols; empty if none of them takes any bits.
 pub fn encode(intervals: &[Interval]) -> Vec<u8> {
-    let mut states = [LOW; LANES];
+    match intervals.iter().all(|i| i.frequency() == SCALE) {
+        true => Vec::new(),
+        false => encode_carrying(intervals, 0),
+    }
+}
+
+/// Encodes symbols and, in the bits that the states start with, a number: the decoder finds it when it
+/// has all symbols. The stream is as long as without it.
+pub fn encode_carrying(intervals: &[Interval], carried: u64) -> Vec<u8> {
+    let mut states: [u32; LANES] =
+        std::array::from_fn(|i| LOW + (carried >> (16 * i) & 0xffff) as u32);
     let mut words: Vec<u16> = Vec::new();
     for (row, i) in intervals.iter().enumerate().rev() {
         let state = &mut states[row % LANES];
@@ -167,9 +180,6 @@ pub fn encode(intervals: &[Interval]) -> Vec<u8> {
             *state >>= 16;
         }
         *state = ((*state / frequency) << SCALE_BITS) + *state % frequency + u32::from(i.start);
-    }
-    if words.is_empty() && states == [LOW; LANES] {
-        return Vec::new();
     }
     for state in states.iter().rev() {
         words.push(*state as u16);
@@ -250,10 +260,20 @@ impl<'a> Decoder<'a> {
 
     /// Fails unless exactly the whole stream was used.
     pub fn finish(self) -> Result<()> {
-        match self.taken == self.words.len() && self.states == [LOW; LANES] {
-            true => Ok(()),
-            false => Err(Error::corrupt("a rANS stream does not fit its tables")),
+        match self.finish_carrying()? {
+            0 => Ok(()),
+            _ => Err(Error::corrupt("a rANS stream does not fit its tables")),
         }
+    }
+
+    /// The number that [`encode_carrying`] was given. Fails unless exactly the whole stream was used.
+    pub fn finish_carrying(self) -> Result<u64> {
+        let last = |state: &u32| (LOW..2 * LOW).contains(state);
+        if self.taken != self.words.len() || !self.states.iter().all(last) {
+            return Err(Error::corrupt("a rANS stream does not fit its tables"));
+        }
+        let states = self.states.iter().rev();
+        Ok(states.fold(0, |bits, state| bits << 16 | u64::from(state - LOW)))
     }
 }
 
@@ -299,6 +319,25 @@ mod tests {
         decoder.finish().unwrap();
         let bits: f64 = intervals.iter().map(Interval::bits).sum();
         assert!((bytes.len() as f64) < bits / 8.0 + 24.0);
+    }
+
+    #[test]
+    fn a_stream_carries_a_number_at_no_cost() {
+        let tables = tables();
+        let sample = sample();
+        let intervals: Vec<Interval> = sample
+            .iter()
+            .map(|&(t, s)| tables.find(t, s).unwrap())
+            .collect();
+        for number in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
+            let bytes = encode_carrying(&intervals, number);
+            assert!(bytes.len() <= encode(&intervals).len() + 2 * LANES);
+            let mut decoder = Decoder::new(&bytes).unwrap();
+            for (row, &(t, s)) in sample.iter().enumerate() {
+                assert_eq!(decoder.symbol(row, &tables, t), s);
+            }
+            assert_eq!(decoder.finish_carrying().unwrap(), number);
+        }
     }
 
     #[test]

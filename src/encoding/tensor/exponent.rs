@@ -7,15 +7,17 @@
 //! sorted into a few classes with a table each. Any bit pattern comes back, NaN payloads included.
 //!
 //! Values are stored in the units of a [`Grid`]; each is a rANS stream and, after it, the raw bits,
-//! least significant first. Tables and lengths of the streams are metadata, so that a unit is read
-//! without anything else.
+//! least significant first. The last 64 raw bits lie in what the stream's states hold when all is
+//! decoded, where a stream has 64 bits to spare. Tables and lengths of the streams are metadata, so that
+//! a unit is read without anything else.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 
+use super::classes::{self, Classes, Stored};
 use crate::encoding::blocks::places;
-use crate::encoding::entropy::rans::{self, Interval, Tables};
+use crate::encoding::entropy::rans::{self, Tables};
 use crate::encoding::grid::{self, Grid};
 use crate::encoding::words::{Word, for_word};
 use crate::encoding::{
@@ -30,19 +32,13 @@ pub struct Exponent;
 
 const ID: &str = "pilaster.exponent.v1";
 
-/// Values of a unit: enough that the end of a stream (16 bytes) is small change, few enough that a
-/// unit is about a page.
-const UNIT_VALUES: usize = 2048;
+/// Values of a unit: enough that the end of a stream (8 bytes) is small change, few enough that a unit
+/// lies in two checked pieces of a file.
+const UNIT_VALUES: usize = 512;
 /// Values of a unit of plain numbers, which have no heads or tokens to be reached.
 const LONG_UNIT: usize = 16 << 10;
 /// Fewest rows of a unit.
 const UNIT_ROWS: usize = 32;
-/// Most tables: more stop paying for themselves (measured on the caches of small decoders).
-const MOST_TABLES: usize = 16;
-/// What a symbol of a table costs, in bits, when the number of tables is decided.
-const ENTRY_BITS: f64 = 20.0;
-/// Most symbols: sign and exponent of a double.
-const MOST_SYMBOLS: usize = 1 << 12;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Metadata {
@@ -64,28 +60,39 @@ struct Metadata {
     /// The table of each element of a row; empty if there is but one.
     #[prost(bytes = "vec", tag = "6")]
     classes: Vec<u8>,
-    /// Symbols of the tables, one table after the other, each symbol as the difference to the one
-    /// before it; the first as it is.
+    /// See [`Stored`].
     #[prost(uint32, repeated, tag = "7")]
-    symbols: Vec<u32>,
-    /// How often each was counted, of 2^14 in all.
+    firsts: Vec<u32>,
+    /// See [`Stored`].
     #[prost(uint32, repeated, tag = "8")]
-    counts: Vec<u32>,
-    /// Symbols of each table.
-    #[prost(uint32, repeated, tag = "9")]
     sizes: Vec<u32>,
-    /// Bytes of the stream of each unit.
-    #[prost(uint32, repeated, tag = "10")]
-    lengths: Vec<u32>,
+    /// See [`Stored`].
+    #[prost(bytes = "vec", tag = "9")]
+    levels: Vec<u8>,
+    /// Words of two bytes of the shortest stream of a unit.
+    #[prost(uint32, tag = "10")]
+    shortest: u32,
+    /// How many words the stream of each unit has more.
+    #[prost(uint32, repeated, tag = "11")]
+    longer: Vec<u32>,
 }
 
-/// Raw bits of the float formats of a width, the likeliest first.
-fn formats(word: usize) -> &'static [u32] {
+impl Metadata {
+    /// Bytes of the stream of a unit.
+    fn stream(&self, unit: usize) -> u64 {
+        let longer = self.longer.get(unit).copied().unwrap_or(0);
+        2 * (u64::from(self.shortest) + u64::from(longer))
+    }
+}
+
+/// How many raw bits are tried, by bytes of a value: for each format of that size, the likeliest first,
+/// its mantissa, and then with the first bit of the mantissa in the symbol.
+fn formats(word: usize) -> &'static [&'static [u32]] {
     match word {
-        1 => &[3, 2],
-        2 => &[10, 7],
-        4 => &[23],
-        _ => &[52],
+        1 => &[&[3, 2], &[2, 1]],
+        2 => &[&[10, 9], &[7, 6]],
+        4 => &[&[23, 22]],
+        _ => &[&[52]],
     }
 }
 
@@ -174,21 +181,20 @@ impl Layout {
             metadata.group as usize,
             metadata.block as usize,
         )?;
-        if metadata.lengths.len() != grid.units() || metadata.raw >= 64 {
+        if metadata.longer.len() != grid.units() || metadata.raw >= 64 {
             return Err(Error::corrupt(format!(
                 "{} streams for {} units",
-                metadata.lengths.len(),
+                metadata.longer.len(),
                 grid.units()
             )));
         }
         let mut sizes = Vec::with_capacity(grid.units());
-        let mut streams = metadata.lengths.iter();
         for group in 0..grid.groups() {
             for block in 0..grid.blocks() {
                 let values = grid.rows(block).len() * grid.elements(group).len();
-                let raw = packed_bytes(values, metadata.raw);
-                let stream = u64::from(*streams.next().unwrap_or(&0));
-                let size = u32::try_from(stream + raw as u64);
+                let stream = metadata.stream(grid.unit(group, block));
+                let raw = Raw::of(values, metadata.raw, stream);
+                let size = u32::try_from(stream + raw.bytes() as u64);
                 sizes.push(size.map_err(|_| Error::corrupt("a unit of over 4 GiB"))?);
             }
         }
@@ -199,8 +205,45 @@ impl Layout {
     }
 }
 
-fn packed_bytes(values: usize, bits: u32) -> usize {
-    (values * bits as usize).div_ceil(8)
+/// Raw bits of the values of a unit.
+#[derive(Debug, Clone, Copy)]
+struct Raw {
+    /// Bits that follow the stream.
+    packed: usize,
+    /// Bits that the stream carries, after those.
+    carried: usize,
+}
+
+impl Raw {
+    fn of(values: usize, bits: u32, stream: u64) -> Self {
+        let all = values * bits as usize;
+        let carried = match stream {
+            0 => 0,
+            _ => all.min(rans::CARRIED as usize),
+        };
+        Self {
+            packed: all - carried,
+            carried,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        self.packed.div_ceil(8)
+    }
+
+    /// Adds what a stream carried to the last values, of `bits` raw bits each.
+    fn patch<W: Word>(self, carried: u64, bits: u32, values: &mut [W]) {
+        let first = self.packed / bits.max(1) as usize;
+        for (i, value) in values.iter_mut().enumerate().skip(first) {
+            let at = i * bits as usize;
+            let word = match at.checked_sub(self.packed) {
+                Some(behind) => carried.checked_shr(behind as u32),
+                None => carried.checked_shl((self.packed - at) as u32),
+            };
+            let word = word.unwrap_or(0) & ((1u64 << bits) - 1);
+            *value = *value | W::narrow(word);
+        }
+    }
 }
 
 fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
@@ -210,15 +253,16 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
     if values.is_empty() {
         return Ok(None);
     }
-    let mut best: Option<(f64, u32, Classes)> = None;
-    for &raw in formats(size_of::<W>()) {
+    let bits = |raw: u32, symbols: f64| symbols + values.len() as f64 * f64::from(raw);
+    let in_one = |format: &&&[u32]| bits(format[0], classes::bits_in_one(&values, format[0]));
+    let format = formats(size_of::<W>())
+        .iter()
+        .min_by(|a, b| in_one(a).total_cmp(&in_one(b)));
+    let found = format.into_iter().copied().flatten().map(|&raw| {
         let classes = Classes::find(&values, width, raw);
-        let bits = classes.bits + values.len() as f64 * f64::from(raw);
-        if best.as_ref().is_none_or(|(least, ..)| bits < *least) {
-            best = Some((bits, raw, classes));
-        }
-    }
-    let Some((_, raw, classes)) = best else {
+        (bits(raw, classes.bits), raw, classes)
+    });
+    let Some((_, raw, classes)) = found.min_by(|a, b| a.0.total_cmp(&b.0)) else {
         return Ok(None);
     };
     let group = grid::group_of(array.data_type());
@@ -227,16 +271,12 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
         _ => (UNIT_VALUES / group).next_power_of_two().max(UNIT_ROWS),
     };
     let grid = Grid::new(array.len(), width, group, block)?;
-    let tables = classes.tables()?;
-    let coder = classes.coder(&tables, symbols_of::<W>(raw));
-    let mut metadata = classes.metadata(&tables);
-    metadata.width = width as u32;
-    metadata.group = group as u32;
-    metadata.block = block as u32;
-    metadata.word = size_of::<W>() as u32;
-    metadata.raw = raw;
+    let stored = classes.stored();
+    let tables = stored.tables(W::BITS as u32 - raw)?;
+    let coder = classes.coder(&tables);
     let mut bytes = Vec::new();
     let (mut intervals, mut rest) = (Vec::new(), Vec::new());
+    let mut streams = Vec::with_capacity(grid.units());
     for group in 0..grid.groups() {
         for block in 0..grid.blocks() {
             intervals.clear();
@@ -253,12 +293,41 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
                     rest.push(word);
                 }
             }
-            let stream = rans::encode(&intervals);
-            metadata.lengths.push(stream.len() as u32);
+            let mut packed = Vec::new();
+            let silent = intervals.iter().all(|i| i.frequency() == rans::SCALE);
+            let stream = match silent {
+                true => {
+                    pack(rest.iter().copied(), raw, usize::MAX, &mut packed);
+                    Vec::new()
+                }
+                false => {
+                    let split = Raw::of(rest.len(), raw, 1);
+                    let carried = pack(rest.iter().copied(), raw, split.packed, &mut packed);
+                    rans::encode_carrying(&intervals, carried)
+                }
+            };
+            streams.push(stream.len() as u32 / 2);
             bytes.extend_from_slice(&stream);
-            pack(&rest, raw, &mut bytes);
+            bytes.extend_from_slice(&packed);
         }
     }
+    let shortest = streams.iter().copied().min().unwrap_or(0);
+    let metadata = Metadata {
+        width: width as u32,
+        group: group as u32,
+        block: block as u32,
+        word: size_of::<W>() as u32,
+        raw,
+        classes: match stored.sizes.len() {
+            1 => Vec::new(),
+            _ => classes.of,
+        },
+        firsts: stored.firsts,
+        sizes: stored.sizes,
+        levels: stored.levels,
+        shortest,
+        longer: streams.iter().map(|s| s - shortest).collect(),
+    };
     Ok(Some(
         Node::new(ID, array.len())
             .with_metadata(&metadata)
@@ -266,194 +335,43 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
     ))
 }
 
-fn symbols_of<W: Word>(raw: u32) -> usize {
-    1 << (W::BITS - raw as usize)
-}
-
-/// Appends the low `bits` bits of each word, least significant first.
-fn pack(words: &[u64], bits: u32, to: &mut Vec<u8>) {
+/// Appends the low `bits` bits of each word, least significant first, up to `most` bits in all. Gives
+/// back the bits that follow, which may be up to 64.
+fn pack(words: impl Iterator<Item = u64>, bits: u32, most: usize, to: &mut Vec<u8>) -> u64 {
     let keep = (1u128 << bits) - 1;
-    let (mut held, mut count) = (0u128, 0);
-    for &word in words {
+    let (mut held, mut count, mut room) = (0u128, 0, most);
+    for word in words {
         held |= (u128::from(word) & keep) << count;
         count += bits;
-        while count >= 8 {
+        while room >= 8 && count >= 8 {
             to.push(held as u8);
             held >>= 8;
             count -= 8;
+            room -= 8;
         }
     }
-    if count > 0 {
-        to.push(held as u8);
+    let last = room.min(count as usize);
+    if last > 0 {
+        to.push((held & ((1 << last) - 1)) as u8);
+        held >>= last;
     }
-}
-
-/// Elements of rows, sorted into classes that share a probability table.
-struct Classes {
-    /// Class of each element.
-    of: Vec<u8>,
-    /// How often each symbol occurs in each class.
-    counts: Vec<Vec<u32>>,
-    /// What the symbols and the tables take together.
-    bits: f64,
-}
-
-impl Classes {
-    fn find<W: Word>(values: &[W], width: usize, raw: u32) -> Self {
-        let symbols = symbols_of::<W>(raw);
-        let mut histograms = vec![vec![0u32; symbols]; width];
-        for row in values.chunks_exact(width) {
-            for (histogram, value) in histograms.iter_mut().zip(row) {
-                histogram[(value.widen() >> raw) as usize] += 1;
-            }
-        }
-        let mut best = Self::of(&histograms, vec![0; width]);
-        // Elements in the order of their magnitude make good first classes.
-        let mut order: Vec<usize> = (0..width).collect();
-        let magnitude = |e: usize| {
-            let half = symbols / 2;
-            let histogram = histograms[e].iter().enumerate();
-            histogram
-                .map(|(s, &n)| (s % half) as u64 * u64::from(n))
-                .sum::<u64>()
-        };
-        order.sort_by_cached_key(|&e| magnitude(e));
-        let mut count = 2;
-        while count <= MOST_TABLES.min(width / 2) {
-            let mut of = vec![0u8; width];
-            for (place, &element) in order.iter().enumerate() {
-                of[element] = (place * count / width) as u8;
-            }
-            let mut found = Self::of(&histograms, of);
-            for _ in 0..4 {
-                found = Self::of(&histograms, found.nearest(&histograms));
-            }
-            if found.bits < best.bits {
-                best = found;
-            }
-            count *= 2;
-        }
-        best
-    }
-
-    /// The classes of an assignment, numbered without gaps.
-    fn of(histograms: &[Vec<u32>], mut of: Vec<u8>) -> Self {
-        let mut used: Vec<u8> = of.clone();
-        used.sort_unstable();
-        used.dedup();
-        of.iter_mut()
-            .for_each(|c| *c = used.partition_point(|u| u < c) as u8);
-        let symbols = histograms.first().map_or(0, Vec::len);
-        let mut counts = vec![vec![0u32; symbols]; used.len()];
-        for (histogram, &class) in histograms.iter().zip(&of) {
-            for (sum, n) in counts[class as usize].iter_mut().zip(histogram) {
-                *sum += n;
-            }
-        }
-        let bits = counts.iter().map(|c| cost(c)).sum();
-        Self { of, counts, bits }
-    }
-
-    /// The cheapest class of each element.
-    fn nearest(&self, histograms: &[Vec<u32>]) -> Vec<u8> {
-        let prices: Vec<Vec<f64>> = self.counts.iter().map(|c| prices(c)).collect();
-        let cheapest = |histogram: &Vec<u32>| {
-            let price = |p: &Vec<f64>| -> f64 {
-                let used = histogram.iter().zip(p).filter(|(n, _)| **n > 0);
-                used.map(|(&n, bits)| f64::from(n) * bits).sum()
-            };
-            let all = prices.iter().map(price).enumerate();
-            all.min_by(|a, b| a.1.total_cmp(&b.1))
-                .map_or(0, |(i, _)| i as u8)
-        };
-        histograms.iter().map(cheapest).collect()
-    }
-
-    fn tables(&self) -> Result<Tables> {
-        let mut tables = Tables::default();
-        for counts in &self.counts {
-            let (symbols, counts) = used(counts);
-            tables.push(&symbols, &counts)?;
-        }
-        Ok(tables)
-    }
-
-    fn coder(&self, tables: &Tables, symbols: usize) -> Vec<Vec<Option<Interval>>> {
-        let of = |table| (0..symbols as u32).map(move |s| tables.find(table, s));
-        (0..self.counts.len() as u32)
-            .map(|table| of(table).collect())
-            .collect()
-    }
-
-    /// The metadata of the tables. Frequencies that were scaled once are scaled to themselves again.
-    fn metadata(&self, tables: &Tables) -> Metadata {
-        let mut metadata = Metadata::default();
-        if self.counts.len() > 1 {
-            metadata.classes = self.of.clone();
-        }
-        for (table, counts) in self.counts.iter().enumerate() {
-            let (symbols, _) = used(counts);
-            metadata.sizes.push(symbols.len() as u32);
-            let mut last = 0;
-            for symbol in symbols {
-                metadata.symbols.push(symbol - last);
-                last = symbol;
-                let found = tables.find(table as u32, symbol);
-                metadata.counts.push(found.map_or(1, |i| i.frequency()));
-            }
-        }
-        metadata
-    }
-}
-
-/// Symbols that occur, and how often.
-fn used(counts: &[u32]) -> (Vec<u32>, Vec<u32>) {
-    let pairs = counts.iter().enumerate().filter(|(_, n)| **n > 0);
-    pairs.map(|(s, &n)| (s as u32, n)).unzip()
-}
-
-/// Bits of symbols coded by their own counts, and of the table.
-fn cost(counts: &[u32]) -> f64 {
-    let total: f64 = counts.iter().map(|&n| f64::from(n)).sum();
-    let used = counts.iter().filter(|n| **n > 0);
-    used.map(|&n| f64::from(n) * (total / f64::from(n)).log2() + ENTRY_BITS)
-        .sum()
-}
-
-/// Bits of each symbol under a table of these counts, one added to each.
-fn prices(counts: &[u32]) -> Vec<f64> {
-    let total: f64 = counts.iter().map(|&n| f64::from(n) + 0.01).sum();
-    let price = |&n: &u32| (total / (f64::from(n) + 0.01)).log2();
-    counts.iter().map(price).collect()
+    held as u64
 }
 
 /// The tables of a node, and the table of each element.
 fn tables(metadata: &Metadata, context: &DecodeContext<'_>) -> Result<(Tables, Vec<u8>)> {
     let bad = || Error::corrupt(format!("{ID} with impossible tables"));
-    let count: u64 = metadata.sizes.iter().map(|&s| u64::from(s)).sum();
-    let sound = metadata.sizes.len() <= 256
-        && count == metadata.symbols.len() as u64
-        && count == metadata.counts.len() as u64;
-    if !sound {
+    if metadata.sizes.len() > 256 {
         return Err(bad());
     }
-    context.reserve(count * 16 + metadata.sizes.len() as u64 * (5 << 10))?;
-    let mut tables = Tables::default();
-    let mut at = 0;
-    for &size in &metadata.sizes {
-        let end = at + size as usize;
-        let mut symbol = 0u32;
-        let mut symbols = Vec::with_capacity(size as usize);
-        for step in &metadata.symbols[at..end] {
-            symbol = symbol.checked_add(*step).ok_or_else(bad)?;
-            symbols.push(symbol);
-        }
-        if symbol as usize >= MOST_SYMBOLS {
-            return Err(bad());
-        }
-        tables.push(&symbols, &metadata.counts[at..end])?;
-        at = end;
-    }
+    let symbols = metadata.levels.len() as u64;
+    context.reserve(symbols * 24 + metadata.sizes.len() as u64 * (5 << 10))?;
+    let stored = Stored {
+        firsts: metadata.firsts.clone(),
+        sizes: metadata.sizes.clone(),
+        levels: metadata.levels.clone(),
+    };
+    let tables = stored.tables(8 * metadata.word - metadata.raw)?;
     let width = metadata.width as usize;
     let classes = match metadata.classes.is_empty() {
         true => {
@@ -490,9 +408,10 @@ fn decode<W: Word>(
     grid.decode::<W>(data_type, selection, context, |group, block, out| {
         let unit = grid.unit(group, block);
         let bytes = buffer.slice(layout.starts[unit]..layout.starts[unit + 1])?;
-        let (stream, packed) = bytes.split_at(metadata.lengths[unit] as usize);
+        let (stream, packed) = bytes.split_at(metadata.stream(unit) as usize);
         let mut decoder = rans::Decoder::new(stream)?;
         let classes = &classes[grid.elements(group)];
+        let split = Raw::of(out.len(), raw, stream.len() as u64);
         let (mut held, mut count, mut at) = (0u128, 0u32, 0usize);
         let (words, _) = packed.as_chunks::<8>();
         let mut index = 0;
@@ -523,7 +442,13 @@ fn decode<W: Word>(
                 count -= raw;
             }
         }
-        decoder.finish()
+        match split.carried {
+            0 => decoder.finish(),
+            _ => {
+                split.patch(decoder.finish_carrying()?, raw, out);
+                Ok(())
+            }
+        }
     })
 }
 

@@ -1,0 +1,303 @@
+//! Elements of rows sorted into classes, a probability table each, and how tables are stored.
+//!
+//! A symbol is the upper bits of a float: sign, exponent and perhaps the first bits of the mantissa.
+//! Tables are small beside what they save only if they take little themselves: a byte for each symbol
+//! between the first and the last that occur, when signs are folded to the end (`rotl(symbol, 1)`). The
+//! byte is the count on a scale of eighths of an octave, which costs less than 0.001 bits a symbol;
+//! zero is a symbol that does not occur.
+
+use crate::encoding::entropy::rans::{Interval, Tables};
+use crate::encoding::words::Word;
+use crate::error::{Error, Result};
+
+/// Most tables: more stop paying for themselves (measured on the caches of small decoders).
+const MOST_TABLES: usize = 16;
+/// What a symbol between the first and the last of a table costs, in bits.
+const ENTRY_BITS: f64 = 8.0;
+/// What a table costs beside its symbols, in bits.
+const TABLE_BITS: f64 = 24.0;
+/// Bits of the widest symbols: sign and exponent of a double.
+pub const MOST_SYMBOL_BITS: u32 = 12;
+
+/// 256 times the powers of two of 0 to 7 eighths.
+const EIGHTHS: [u64; 8] = [256, 279, 304, 332, 362, 395, 431, 470];
+
+/// The byte that stands for a count above zero.
+fn level(count: u32) -> u8 {
+    (1.0 + (8.0 * f64::from(count).log2()).round()).min(255.0) as u8
+}
+
+/// The count that a byte above zero stands for.
+fn count(level: u8) -> u32 {
+    let eighths = u32::from(level.saturating_sub(1));
+    (EIGHTHS[eighths as usize % 8] << (eighths / 8) >> 8) as u32
+}
+
+/// Symbols of so many bits, with the sign on top.
+#[derive(Debug, Clone, Copy)]
+struct Signed {
+    bits: u32,
+}
+
+impl Signed {
+    fn fold(self, symbol: usize) -> usize {
+        let top = self.bits - 1;
+        symbol << 1 & ((1 << self.bits) - 1) | symbol >> top
+    }
+
+    fn unfold(self, folded: usize) -> usize {
+        folded >> 1 | (folded & 1) << (self.bits - 1)
+    }
+}
+
+/// The symbols of one table from the first that occurs to the last, signs folded.
+fn range(signed: Signed, counts: &[u32]) -> (usize, usize) {
+    let folded = counts.iter().enumerate().filter(|(_, n)| **n > 0);
+    let folded = folded.map(|(symbol, _)| signed.fold(symbol));
+    folded.fold((usize::MAX, 0), |(a, b), f| (a.min(f), b.max(f)))
+}
+
+/// Tables as they are stored.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stored {
+    /// First symbol of each table.
+    pub firsts: Vec<u32>,
+    /// How many symbols from the first to the last of each table.
+    pub sizes: Vec<u32>,
+    /// A byte for each of them.
+    pub levels: Vec<u8>,
+}
+
+impl Stored {
+    /// The tables of symbols of so many bits. Fails if some are impossible.
+    pub fn tables(&self, bits: u32) -> Result<Tables> {
+        let bad = || Error::corrupt("impossible tables of symbols");
+        let all: u64 = self.sizes.iter().map(|s| u64::from(*s)).sum();
+        let sound = self.firsts.len() == self.sizes.len()
+            && all == self.levels.len() as u64
+            && (1..=MOST_SYMBOL_BITS).contains(&bits);
+        if !sound {
+            return Err(bad());
+        }
+        let signed = Signed { bits };
+        let mut tables = Tables::default();
+        let mut left = self.levels.as_slice();
+        for (&first, &size) in self.firsts.iter().zip(&self.sizes) {
+            let (levels, rest) = left.split_at(size as usize);
+            left = rest;
+            if u64::from(first) + u64::from(size) > 1 << bits {
+                return Err(bad());
+            }
+            let mut found: Vec<(u32, u32)> = (first as usize..)
+                .zip(levels)
+                .filter(|(_, level)| **level > 0)
+                .map(|(folded, level)| (signed.unfold(folded) as u32, count(*level)))
+                .collect();
+            found.sort_unstable();
+            let (symbols, counts): (Vec<u32>, Vec<u32>) = found.into_iter().unzip();
+            tables.push(&symbols, &counts)?;
+        }
+        Ok(tables)
+    }
+}
+
+/// Elements of rows, sorted into classes that share a probability table.
+#[derive(Debug)]
+pub struct Classes {
+    /// Class of each element.
+    pub of: Vec<u8>,
+    /// How often each symbol occurs in each class.
+    counts: Vec<Vec<u32>>,
+    /// What the symbols and the tables take together.
+    pub bits: f64,
+    signed: Signed,
+}
+
+impl Classes {
+    /// Classes for rows of `width` values, whose symbols are all but the last `raw` bits.
+    pub fn find<W: Word>(values: &[W], width: usize, raw: u32) -> Self {
+        let signed = Signed {
+            bits: W::BITS as u32 - raw,
+        };
+        let symbols = 1usize << signed.bits;
+        let mut histograms = vec![vec![0u32; symbols]; width];
+        for row in values.chunks_exact(width) {
+            for (histogram, value) in histograms.iter_mut().zip(row) {
+                histogram[(value.widen() >> raw) as usize] += 1;
+            }
+        }
+        let mut best = Self::of(signed, &histograms, vec![0; width]);
+        // Elements in the order of their magnitude make good first classes.
+        let mut order: Vec<usize> = (0..width).collect();
+        let magnitude = |e: usize| {
+            let half = symbols / 2;
+            let histogram = histograms[e].iter().enumerate();
+            histogram
+                .map(|(s, &n)| (s % half) as u64 * u64::from(n))
+                .sum::<u64>()
+        };
+        order.sort_by_cached_key(|&e| magnitude(e));
+        let mut count = 2;
+        while count <= MOST_TABLES.min(width / 2) {
+            let mut of = vec![0u8; width];
+            for (place, &element) in order.iter().enumerate() {
+                of[element] = (place * count / width) as u8;
+            }
+            let mut found = Self::of(signed, &histograms, of);
+            for _ in 0..4 {
+                found = Self::of(signed, &histograms, found.nearest(&histograms));
+            }
+            if found.bits < best.bits {
+                best = found;
+            }
+            count *= 2;
+        }
+        best
+    }
+
+    /// The classes of an assignment, numbered without gaps.
+    fn of(signed: Signed, histograms: &[Vec<u32>], mut of: Vec<u8>) -> Self {
+        let mut used: Vec<u8> = of.clone();
+        used.sort_unstable();
+        used.dedup();
+        of.iter_mut()
+            .for_each(|c| *c = used.partition_point(|u| u < c) as u8);
+        let symbols = histograms.first().map_or(0, Vec::len);
+        let mut counts = vec![vec![0u32; symbols]; used.len()];
+        for (histogram, &class) in histograms.iter().zip(&of) {
+            for (sum, n) in counts[class as usize].iter_mut().zip(histogram) {
+                *sum += n;
+            }
+        }
+        let bits = counts.iter().map(|c| cost(signed, c)).sum();
+        Self {
+            of,
+            counts,
+            bits,
+            signed,
+        }
+    }
+
+    /// The cheapest class of each element.
+    fn nearest(&self, histograms: &[Vec<u32>]) -> Vec<u8> {
+        let prices: Vec<Vec<f64>> = self.counts.iter().map(|c| prices(c)).collect();
+        let cheapest = |histogram: &Vec<u32>| {
+            let price = |p: &Vec<f64>| -> f64 {
+                let used = histogram.iter().zip(p).filter(|(n, _)| **n > 0);
+                used.map(|(&n, bits)| f64::from(n) * bits).sum()
+            };
+            let all = prices.iter().map(price).enumerate();
+            all.min_by(|a, b| a.1.total_cmp(&b.1))
+                .map_or(0, |(i, _)| i as u8)
+        };
+        histograms.iter().map(cheapest).collect()
+    }
+
+    /// The tables as they are stored.
+    pub fn stored(&self) -> Stored {
+        let mut stored = Stored::default();
+        for counts in &self.counts {
+            let (first, last) = range(self.signed, counts);
+            stored.firsts.push(first as u32);
+            stored.sizes.push((last + 1 - first) as u32);
+            let byte = |folded| match counts[self.signed.unfold(folded)] {
+                0 => 0,
+                n => level(n),
+            };
+            stored.levels.extend((first..=last).map(byte));
+        }
+        stored
+    }
+
+    /// Where each symbol stands in each of the tables.
+    pub fn coder(&self, tables: &Tables) -> Vec<Vec<Option<Interval>>> {
+        let of = |table| (0..1u32 << self.signed.bits).map(move |s| tables.find(table, s));
+        (0..self.counts.len() as u32)
+            .map(|table| of(table).collect())
+            .collect()
+    }
+}
+
+/// Bits that the symbols of values take with one table for all.
+pub fn bits_in_one<W: Word>(values: &[W], raw: u32) -> f64 {
+    let signed = Signed {
+        bits: W::BITS as u32 - raw,
+    };
+    let mut counts = vec![0; 1 << signed.bits];
+    for value in values {
+        counts[(value.widen() >> raw) as usize] += 1;
+    }
+    cost(signed, &counts)
+}
+
+/// Bits of symbols coded by their own counts, and of the table.
+fn cost(signed: Signed, counts: &[u32]) -> f64 {
+    let total: f64 = counts.iter().map(|&n| f64::from(n)).sum();
+    let used = counts.iter().filter(|n| **n > 0);
+    let symbols: f64 = used
+        .map(|&n| f64::from(n) * (total / f64::from(n)).log2())
+        .sum();
+    let (first, last) = range(signed, counts);
+    symbols + TABLE_BITS + ENTRY_BITS * (last + 1).saturating_sub(first) as f64
+}
+
+/// Bits of each symbol under a table of these counts, one added to each.
+fn prices(counts: &[u32]) -> Vec<f64> {
+    let total: f64 = counts.iter().map(|&n| f64::from(n) + 0.01).sum();
+    let price = |&n: &u32| (total / (f64::from(n) + 0.01)).log2();
+    counts.iter().map(price).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_on_the_scale_are_near_those_that_were_counted() {
+        for n in (1..5000u32).chain((0..20).map(|i| 3_000_000_000 - i * 77_777_777)) {
+            let near = f64::from(count(level(n)));
+            assert!(
+                (near / f64::from(n)).log2().abs() < 0.13 || n < 12,
+                "{n} {near}"
+            );
+        }
+        assert!((1..=4).all(|n| count(level(n)) == n));
+        assert!((0..=255).all(|byte| count(byte) > 0));
+    }
+
+    #[test]
+    fn folded_symbols_come_back() {
+        for bits in [1, 2, 6, 12] {
+            let signed = Signed { bits };
+            let mut seen = vec![false; 1 << bits];
+            for symbol in 0..1 << bits {
+                let folded = signed.fold(symbol);
+                assert_eq!(signed.unfold(folded), symbol);
+                assert!(!std::mem::replace(&mut seen[folded], true));
+            }
+        }
+    }
+
+    #[test]
+    fn stored_tables_have_the_symbols_that_occur_and_no_others() {
+        let values: Vec<u16> = (0..4000u16)
+            .map(|i| [0x3c00, 0xbc00, 0x4200, 0x3d01][(i % 4) as usize] + i % 3)
+            .collect();
+        let classes = Classes::find(&values, 4, 10);
+        let tables = classes.stored().tables(6).unwrap();
+        let coder = classes.coder(&tables);
+        let mut seen = vec![vec![false; 64]; coder.len()];
+        for (i, value) in values.iter().enumerate() {
+            seen[classes.of[i % 4] as usize][usize::from(value >> 10)] = true;
+        }
+        for (table, seen) in coder.iter().zip(&seen) {
+            let has: Vec<bool> = table.iter().map(Option::is_some).collect();
+            assert_eq!(&has, seen);
+        }
+        let mut broken = classes.stored();
+        broken.firsts[0] = 63;
+        assert!(broken.tables(6).is_err());
+        broken.firsts.pop();
+        assert!(broken.tables(6).is_err());
+    }
+}
