@@ -6,6 +6,8 @@
 //! byte is the count on a scale of eighths of an octave, which costs less than 0.001 bits a symbol;
 //! zero is a symbol that does not occur.
 
+use std::ops::Range;
+
 use crate::encoding::entropy::rans::{Interval, Tables};
 use crate::encoding::words::Word;
 use crate::error::{Error, Result};
@@ -48,13 +50,6 @@ impl Signed {
     fn unfold(self, folded: usize) -> usize {
         folded >> 1 | (folded & 1) << (self.bits - 1)
     }
-}
-
-/// The symbols of one table from the first that occurs to the last, signs folded.
-fn range(signed: Signed, counts: &[u32]) -> (usize, usize) {
-    let folded = counts.iter().enumerate().filter(|(_, n)| **n > 0);
-    let folded = folded.map(|(symbol, _)| signed.fold(symbol));
-    folded.fold((usize::MAX, 0), |(a, b), f| (a.min(f), b.max(f)))
 }
 
 /// Tables as they are stored.
@@ -101,39 +96,107 @@ impl Stored {
     }
 }
 
+/// The symbols that some values have.
+#[derive(Debug)]
+struct Used {
+    signed: Signed,
+    /// In ascending order.
+    symbols: Vec<u32>,
+    /// Place of each symbol among them.
+    places: Vec<u32>,
+}
+
+impl Used {
+    fn of<W: Word>(values: &[W], raw: u32) -> Self {
+        let signed = Signed {
+            bits: W::BITS as u32 - raw,
+        };
+        let mut occurs = vec![false; 1 << signed.bits];
+        for value in values {
+            occurs[(value.widen() >> raw) as usize] = true;
+        }
+        let (mut symbols, mut places) = (Vec::new(), Vec::with_capacity(occurs.len()));
+        for (symbol, occurs) in (0..).zip(occurs) {
+            places.push(symbols.len() as u32);
+            if occurs {
+                symbols.push(symbol);
+            }
+        }
+        Self {
+            signed,
+            symbols,
+            places,
+        }
+    }
+
+    /// How often each of the symbols occurs in each element of rows of `width` values.
+    fn histograms<W: Word>(&self, values: &[W], width: usize, raw: u32) -> Vec<Vec<u32>> {
+        let mut histograms = vec![vec![0u32; self.symbols.len()]; width];
+        for row in values.chunks_exact(width) {
+            for (histogram, value) in histograms.iter_mut().zip(row) {
+                histogram[self.places[(value.widen() >> raw) as usize] as usize] += 1;
+            }
+        }
+        histograms
+    }
+
+    /// Symbols of a table, signs folded, and their counts.
+    fn folded<'a>(&'a self, counts: &'a [u32]) -> impl Iterator<Item = (usize, u32)> + 'a {
+        let pairs = self.symbols.iter().zip(counts).filter(|(_, n)| **n > 0);
+        pairs.map(|(symbol, n)| (self.signed.fold(*symbol as usize), *n))
+    }
+
+    /// The symbols of a table from the first that occurs to the last, signs folded.
+    fn range(&self, counts: &[u32]) -> Range<usize> {
+        let ends = self
+            .folded(counts)
+            .fold((usize::MAX, 0), |(a, b), (f, _)| (a.min(f), b.max(f + 1)));
+        ends.0.min(ends.1)..ends.1
+    }
+
+    /// Bits of symbols coded by their own counts, and of the table.
+    fn cost(&self, counts: &[u32]) -> f64 {
+        let total: f64 = counts.iter().map(|&n| f64::from(n)).sum();
+        let used = counts.iter().filter(|n| **n > 0);
+        let symbols: f64 = used
+            .map(|&n| f64::from(n) * (total / f64::from(n)).log2())
+            .sum();
+        symbols + TABLE_BITS + ENTRY_BITS * self.range(counts).len() as f64
+    }
+}
+
+/// Bits that the symbols of values take with one table for all.
+pub fn bits_in_one<W: Word>(values: &[W], raw: u32) -> f64 {
+    let used = Used::of(values, raw);
+    let histograms = used.histograms(values, 1, raw);
+    histograms.iter().map(|h| used.cost(h)).sum()
+}
+
 /// Elements of rows, sorted into classes that share a probability table.
 #[derive(Debug)]
 pub struct Classes {
     /// Class of each element.
     pub of: Vec<u8>,
-    /// How often each symbol occurs in each class.
-    counts: Vec<Vec<u32>>,
     /// What the symbols and the tables take together.
     pub bits: f64,
-    signed: Signed,
+    used: Used,
+    /// How often each of the used symbols occurs in each class.
+    counts: Vec<Vec<u32>>,
 }
 
 impl Classes {
     /// Classes for rows of `width` values, whose symbols are all but the last `raw` bits.
     pub fn find<W: Word>(values: &[W], width: usize, raw: u32) -> Self {
-        let signed = Signed {
-            bits: W::BITS as u32 - raw,
-        };
-        let symbols = 1usize << signed.bits;
-        let mut histograms = vec![vec![0u32; symbols]; width];
-        for row in values.chunks_exact(width) {
-            for (histogram, value) in histograms.iter_mut().zip(row) {
-                histogram[(value.widen() >> raw) as usize] += 1;
-            }
-        }
-        let mut best = Self::of(signed, &histograms, vec![0; width]);
+        let used = Used::of(values, raw);
+        let histograms = used.histograms(values, width, raw);
+        let mut best = Sorted::of(&used, &histograms, vec![0; width]);
         // Elements in the order of their magnitude make good first classes.
         let mut order: Vec<usize> = (0..width).collect();
         let magnitude = |e: usize| {
-            let half = symbols / 2;
-            let histogram = histograms[e].iter().enumerate();
+            let half = 1u32 << (used.signed.bits - 1);
+            let histogram = used.symbols.iter().zip(&histograms[e]);
             histogram
-                .map(|(s, &n)| (s % half) as u64 * u64::from(n))
+                .map(|(s, &n)| u64::from(s % half) * u64::from(n))
                 .sum::<u64>()
         };
         order.sort_by_cached_key(|&e| magnitude(e));
@@ -143,39 +206,71 @@ impl Classes {
             for (place, &element) in order.iter().enumerate() {
                 of[element] = (place * count / width) as u8;
             }
-            let mut found = Self::of(signed, &histograms, of);
+            let mut found = Sorted::of(&used, &histograms, of);
             for _ in 0..4 {
-                found = Self::of(signed, &histograms, found.nearest(&histograms));
+                found = Sorted::of(&used, &histograms, found.nearest(&histograms));
             }
             if found.bits < best.bits {
                 best = found;
             }
             count *= 2;
         }
-        best
+        Self {
+            of: best.of,
+            bits: best.bits,
+            counts: best.counts,
+            used,
+        }
     }
 
+    /// The tables as they are stored.
+    pub fn stored(&self) -> Stored {
+        let mut stored = Stored::default();
+        for counts in &self.counts {
+            let range = self.used.range(counts);
+            let mut levels = vec![0; range.len()];
+            for (folded, n) in self.used.folded(counts) {
+                levels[folded - range.start] = level(n);
+            }
+            stored.firsts.push(range.start as u32);
+            stored.sizes.push(levels.len() as u32);
+            stored.levels.append(&mut levels);
+        }
+        stored
+    }
+
+    /// Where each symbol stands in each of the tables.
+    pub fn coder(&self, tables: &Tables) -> Vec<Vec<Option<Interval>>> {
+        let of = |table| (0..1u32 << self.used.signed.bits).map(move |s| tables.find(table, s));
+        (0..self.counts.len() as u32)
+            .map(|table| of(table).collect())
+            .collect()
+    }
+}
+
+/// An assignment of elements to classes.
+struct Sorted {
+    of: Vec<u8>,
+    counts: Vec<Vec<u32>>,
+    bits: f64,
+}
+
+impl Sorted {
     /// The classes of an assignment, numbered without gaps.
-    fn of(signed: Signed, histograms: &[Vec<u32>], mut of: Vec<u8>) -> Self {
-        let mut used: Vec<u8> = of.clone();
-        used.sort_unstable();
-        used.dedup();
+    fn of(used: &Used, histograms: &[Vec<u32>], mut of: Vec<u8>) -> Self {
+        let mut taken: Vec<u8> = of.clone();
+        taken.sort_unstable();
+        taken.dedup();
         of.iter_mut()
-            .for_each(|c| *c = used.partition_point(|u| u < c) as u8);
-        let symbols = histograms.first().map_or(0, Vec::len);
-        let mut counts = vec![vec![0u32; symbols]; used.len()];
+            .for_each(|c| *c = taken.partition_point(|u| u < c) as u8);
+        let mut counts = vec![vec![0u32; used.symbols.len()]; taken.len()];
         for (histogram, &class) in histograms.iter().zip(&of) {
             for (sum, n) in counts[class as usize].iter_mut().zip(histogram) {
                 *sum += n;
             }
         }
-        let bits = counts.iter().map(|c| cost(signed, c)).sum();
-        Self {
-            of,
-            counts,
-            bits,
-            signed,
-        }
+        let bits = counts.iter().map(|c| used.cost(c)).sum();
+        Self { of, counts, bits }
     }
 
     /// The cheapest class of each element.
@@ -192,56 +287,9 @@ impl Classes {
         };
         histograms.iter().map(cheapest).collect()
     }
-
-    /// The tables as they are stored.
-    pub fn stored(&self) -> Stored {
-        let mut stored = Stored::default();
-        for counts in &self.counts {
-            let (first, last) = range(self.signed, counts);
-            stored.firsts.push(first as u32);
-            stored.sizes.push((last + 1 - first) as u32);
-            let byte = |folded| match counts[self.signed.unfold(folded)] {
-                0 => 0,
-                n => level(n),
-            };
-            stored.levels.extend((first..=last).map(byte));
-        }
-        stored
-    }
-
-    /// Where each symbol stands in each of the tables.
-    pub fn coder(&self, tables: &Tables) -> Vec<Vec<Option<Interval>>> {
-        let of = |table| (0..1u32 << self.signed.bits).map(move |s| tables.find(table, s));
-        (0..self.counts.len() as u32)
-            .map(|table| of(table).collect())
-            .collect()
-    }
 }
 
-/// Bits that the symbols of values take with one table for all.
-pub fn bits_in_one<W: Word>(values: &[W], raw: u32) -> f64 {
-    let signed = Signed {
-        bits: W::BITS as u32 - raw,
-    };
-    let mut counts = vec![0; 1 << signed.bits];
-    for value in values {
-        counts[(value.widen() >> raw) as usize] += 1;
-    }
-    cost(signed, &counts)
-}
-
-/// Bits of symbols coded by their own counts, and of the table.
-fn cost(signed: Signed, counts: &[u32]) -> f64 {
-    let total: f64 = counts.iter().map(|&n| f64::from(n)).sum();
-    let used = counts.iter().filter(|n| **n > 0);
-    let symbols: f64 = used
-        .map(|&n| f64::from(n) * (total / f64::from(n)).log2())
-        .sum();
-    let (first, last) = range(signed, counts);
-    symbols + TABLE_BITS + ENTRY_BITS * (last + 1).saturating_sub(first) as f64
-}
-
-/// Bits of each symbol under a table of these counts, one added to each.
+/// Bits of each symbol under a table of these counts, a little added to each.
 fn prices(counts: &[u32]) -> Vec<f64> {
     let total: f64 = counts.iter().map(|&n| f64::from(n) + 0.01).sum();
     let price = |&n: &u32| (total / (f64::from(n) + 0.01)).log2();
