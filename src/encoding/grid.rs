@@ -109,8 +109,12 @@ impl Grid {
 
     /// The units that a selection touches, as ranges of the stored order.
     pub fn touched(&self, selection: &Selection) -> Result<Vec<Range<usize>>> {
-        let groups = self.groups_of(&self.wanted(selection)?);
         let blocks = self.row_blocks()?.touched(selection);
+        let groups = match blocks.is_empty() {
+            // However many groups there are said to be.
+            true => 0..0,
+            false => self.groups_of(&self.wanted(selection)?),
+        };
         let of_group = |group| {
             let from = self.unit(group, 0);
             blocks.iter().map(move |b| from + b.start..from + b.end)
@@ -147,7 +151,11 @@ impl Grid {
         context.reserve_rows(scratch, size_of::<W>())?;
         let mut out = vec![W::narrow(0); count * wanted.len()];
         let mut scratch = vec![W::narrow(0); scratch];
-        for group in self.groups_of(&wanted) {
+        let groups = match touched.is_empty() {
+            true => 0..0,
+            false => self.groups_of(&wanted),
+        };
+        for group in groups {
             let elements = self.elements(group);
             let from = wanted.start.max(elements.start);
             let to = wanted.end.min(elements.end);

@@ -46,46 +46,7 @@ fn search(
     if k == 0 || wanted.count(len) == 0 {
         return Ok(());
     }
-    let first = chunk.distances(query, Stage::Coarse, wanted)?;
-    // Places among the wanted rows become numbers of rows of the chunk.
-    let numbers: Option<Vec<u32>> = match &wanted.rows {
-        Rows::All => None,
-        _ => Some(wanted.iter(len).map(|r| r as u32).collect()),
-    };
-    let row_of = |place: u32| numbers.as_ref().map_or(place, |n| n[place as usize]);
-    let rows_of =
-        |places: &[u32]| -> Vec<u32> { places.iter().map(|place| row_of(*place)).collect() };
-    let (mut seeds, mut limit) = (Vec::new(), best.limit());
-    if first.len() > k {
-        seeds = first.most_promising(k);
-        if first.finer {
-            let places = std::mem::take(&mut seeds);
-            let fine =
-                chunk.distances(query, Stage::Fine, &Selection::indices(rows_of(&places))?)?;
-            limit = limit.min(fine.limit(k));
-        } else {
-            decode(chunk, rows, rows_of(&seeds), query, best)?;
-            limit = best.limit();
-        }
-    }
-    let mut near = first.within(limit);
-    if !seeds.is_empty() {
-        near.retain(|place| seeds.binary_search(place).is_err());
-    }
-    let numbers = rows_of(&near);
-    let mut left: Vec<(f32, u32)> = near
-        .iter()
-        .zip(&numbers)
-        .map(|(place, row)| (first.lower[*place as usize], *row))
-        .collect();
-    if first.finer && left.len() > FEW {
-        let fine = chunk.distances(query, Stage::Fine, &Selection::indices(numbers.as_slice())?)?;
-        let near = fine.within(limit.min(fine.limit(k)));
-        left = near
-            .iter()
-            .map(|i| (fine.lower[*i as usize], numbers[*i as usize]))
-            .collect();
-    }
+    let mut left = candidates(chunk, rows, wanted, query, best, k)?;
     // Nearest first: the limit falls fastest, and the rest need not be looked at.
     left.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let (mut left, mut step) = (left.as_slice(), FIRST_STEP);
@@ -100,6 +61,57 @@ fn search(
         decode(chunk, rows, numbers, query, best)?;
     }
     Ok(())
+}
+
+/// Rows of a chunk that bounds do not exclude, with lower bounds of their distances. The most promising
+/// are not among them if they were decoded and shown.
+fn candidates(
+    chunk: &mut dyn Chunk,
+    rows: &Range<u64>,
+    wanted: &Selection,
+    query: &Query,
+    best: &mut Nearest,
+    k: usize,
+) -> Result<Vec<(f32, u32)>> {
+    let first = chunk.distances(query, Stage::Coarse, wanted)?;
+    // Places among the wanted rows become numbers of rows of the chunk.
+    let all: Option<Vec<u32>> = match &wanted.rows {
+        Rows::All => None,
+        _ => {
+            let len = (rows.end - rows.start) as usize;
+            Some(wanted.iter(len).map(|r| r as u32).collect())
+        }
+    };
+    let numbers_of = |places: &[u32]| -> Vec<u32> {
+        match &all {
+            None => places.to_vec(),
+            Some(all) => places.iter().map(|place| all[*place as usize]).collect(),
+        }
+    };
+    let (mut shown, mut limit) = (Vec::new(), best.limit());
+    if first.len() > k {
+        let seeds = first.most_promising(k);
+        if first.finer {
+            let numbers = Selection::indices(numbers_of(&seeds))?;
+            let fine = chunk.distances(query, Stage::Fine, &numbers)?;
+            limit = limit.min(fine.limit(k));
+        } else {
+            decode(chunk, rows, numbers_of(&seeds), query, best)?;
+            (shown, limit) = (seeds, best.limit());
+        }
+    }
+    let mut places = first.within(limit);
+    places.retain(|place| shown.binary_search(place).is_err());
+    let numbers = numbers_of(&places);
+    if first.finer && places.len() > FEW {
+        let selection = Selection::indices(numbers.as_slice())?;
+        let fine = chunk.distances(query, Stage::Fine, &selection)?;
+        let near = fine.within(limit.min(fine.limit(k)));
+        let bound = |i: &u32| (fine.lower[*i as usize], numbers[*i as usize]);
+        return Ok(near.iter().map(bound).collect());
+    }
+    let lowers = places.iter().map(|place| first.lower[*place as usize]);
+    Ok(lowers.zip(numbers).collect())
 }
 
 /// Decodes rows of a chunk and shows them.

@@ -563,6 +563,8 @@ fn brute_force(
             row: row as u64,
             distance: metric.distance(v, query),
         })
+        // Those whose distance is no number are never among the nearest.
+        .filter(|n| !n.distance.is_nan())
         .collect();
     all.sort();
     all
@@ -588,6 +590,8 @@ fn bounds_on_codes_never_lose_a_row() {
         shifted,
         vectors(100, dimension).iter().map(|v| v * 1e-12).collect(),
         vectors(100, dimension).iter().map(|v| v * 1e12).collect(),
+        // The squares of some norms overflow.
+        vectors(100, dimension).iter().map(|v| v * 6e18).collect(),
         whole,
         signed,
     ];
@@ -618,6 +622,23 @@ fn bounds_on_codes_never_lose_a_row() {
                         assert_eq!(found, expected, "{name}, loaded");
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn queries_whose_squares_overflow_exclude_no_row() {
+    let table = table(vec![0.0, 1.0, 1.0, 0.0, -1.0, 0.0], 2);
+    for code in ["whole8", "lvq8", "lvq4x8", "exact"] {
+        let file = stored(&table, code);
+        for sign in [1.0, -1.0] {
+            let query = vec![sign * 2e19, 0.0];
+            let all = brute_force(&file, &query, Metric::Cosine, None);
+            let asked = Query::new(Metric::Cosine, query).unwrap();
+            for k in [1, 2] {
+                let found = file.nearest(0, &asked, k, None).unwrap();
+                assert_eq!(found, all[..k], "{code} {k}");
             }
         }
     }

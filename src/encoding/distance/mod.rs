@@ -164,12 +164,6 @@ impl Distances {
         self.finer |= more.finer;
     }
 
-    /// Whether row `i` may be as near as `limit`; null rows never are.
-    pub fn may_reach(&self, i: usize, limit: f32) -> bool {
-        let far = self.lower[i] > limit;
-        !far && self.nulls.as_ref().is_none_or(|n| n.is_valid(i))
-    }
-
     /// Bounds of decoded vectors, lists of numbers of any kind.
     pub fn of_decoded(list: &FixedSizeListArray, query: &Query) -> Result<Self> {
         if list.value_length() as usize != query.values().len() {

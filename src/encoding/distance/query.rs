@@ -11,6 +11,8 @@ const ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
 const UNDERFLOW: f32 = 1e-16;
 /// Squares of smaller norms lose digits to underflow.
 const SMALLEST: f32 = 1e-15;
+/// Squares of norms not much larger overflow.
+const LARGEST: f32 = 1e19;
 
 /// Floats of this size are whole numbers.
 const WHOLE: f32 = 1.5 * (1u32 << 23) as f32;
@@ -250,8 +252,9 @@ impl Bounding {
             Metric::Cosine => {
                 for i in 0..LANES {
                     // A vector of norm zero gives 0/0: nothing is known, for who asks may want one or
-                    // null.
-                    let sound = norm > SMALLEST && own[i] > SMALLEST;
+                    // null. Where a norm overflows, the distance is one.
+                    let within = |norm: f32| norm > SMALLEST && norm < LARGEST;
+                    let sound = within(norm) && within(own[i]);
                     let norms = if sound { norm * own[i] } else { 0.0 };
                     let cosine = product[i] / norms;
                     let slack = (slack[i] + 2.0 * blur * own[i]) / norms + 4.0 * rounding;

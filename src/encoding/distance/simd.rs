@@ -3,7 +3,7 @@
 //! A kernel is written once, generic over [`Simd`], and [`dispatch`] runs it with the widest set that
 //! the processor has. A value of such a type exists only where the processor has its instructions, so
 //! kernels themselves are safe code. [`Scalar`] is the twin of all others: sums of integers are the
-//! same bit for bit, sums of floats differ in the order of their terms.
+//! same bit for bit, sums of floats differ in the order of their terms, roots by [`ROOTS`].
 
 use std::sync::OnceLock;
 

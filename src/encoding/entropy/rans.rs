@@ -158,16 +158,21 @@ impl Interval {
 /// Bits that a stream can carry beside its symbols.
 pub const CARRIED: u32 = 16 * LANES as u32;
 
+/// Whether no symbol takes any bits: each is alone in its table.
+pub fn silent(intervals: &[Interval]) -> bool {
+    intervals.iter().all(|i| i.frequency() == SCALE)
+}
+
 /// Encodes a chunk's symbols; empty if none of them takes any bits.
 pub fn encode(intervals: &[Interval]) -> Vec<u8> {
-    match intervals.iter().all(|i| i.frequency() == SCALE) {
+    match silent(intervals) {
         true => Vec::new(),
         false => encode_carrying(intervals, 0),
     }
 }
 
 /// Encodes symbols and, in the bits that the states start with, a number: the decoder finds it when it
-/// has all symbols. The stream is as long as without it.
+/// has all symbols. The stream is about as long as without it, and never empty.
 pub fn encode_carrying(intervals: &[Interval], carried: u64) -> Vec<u8> {
     let mut states: [u32; LANES] =
         std::array::from_fn(|i| LOW + (carried >> (16 * i) & 0xffff) as u32);
@@ -226,7 +231,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Whether the stream has no bytes: every symbol then is the only one of its table.
+    /// Whether the stream says nothing: every symbol then is the only one of its table.
     pub fn is_silent(&self) -> bool {
         self.words.is_empty() && self.states == [LOW; LANES]
     }
@@ -322,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_carries_a_number_at_no_cost() {
+    fn a_stream_carries_a_number_nearly_for_nothing() {
         let tables = tables();
         let sample = sample();
         let intervals: Vec<Interval> = sample

@@ -19,7 +19,7 @@ const ENTRY_BITS: f64 = 8.0;
 /// What a table costs beside its symbols, in bits.
 const TABLE_BITS: f64 = 24.0;
 /// Bits of the widest symbols: sign and exponent of a double.
-pub const MOST_SYMBOL_BITS: u32 = 12;
+const MOST_SYMBOL_BITS: u32 = 12;
 
 /// 256 times the powers of two of 0 to 7 eighths.
 const EIGHTHS: [u64; 8] = [256, 279, 304, 332, 362, 395, 431, 470];
@@ -53,19 +53,19 @@ impl Signed {
 }
 
 /// Tables as they are stored.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Stored {
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
     /// First symbol of each table.
-    pub firsts: Vec<u32>,
+    pub firsts: &'a [u32],
     /// How many symbols from the first to the last of each table.
-    pub sizes: Vec<u32>,
+    pub sizes: &'a [u32],
     /// A byte for each of them.
-    pub levels: Vec<u8>,
+    pub levels: &'a [u8],
 }
 
-impl Stored {
+impl Stored<'_> {
     /// The tables of symbols of so many bits. Fails if some are impossible.
-    pub fn tables(&self, bits: u32) -> Result<Tables> {
+    pub fn tables(self, bits: u32) -> Result<Tables> {
         let bad = || Error::corrupt("impossible tables of symbols");
         let all: u64 = self.sizes.iter().map(|s| u64::from(*s)).sum();
         let sound = self.firsts.len() == self.sizes.len()
@@ -76,8 +76,8 @@ impl Stored {
         }
         let signed = Signed { bits };
         let mut tables = Tables::default();
-        let mut left = self.levels.as_slice();
-        for (&first, &size) in self.firsts.iter().zip(&self.sizes) {
+        let mut left = self.levels;
+        for (&first, &size) in self.firsts.iter().zip(self.sizes) {
             let (levels, rest) = left.split_at(size as usize);
             left = rest;
             if u64::from(first) + u64::from(size) > 1 << bits {
@@ -223,20 +223,20 @@ impl Classes {
         }
     }
 
-    /// The tables as they are stored.
-    pub fn stored(&self) -> Stored {
-        let mut stored = Stored::default();
+    /// First symbols, sizes and levels of the tables, as in [`Stored`].
+    pub fn stored(&self) -> (Vec<u32>, Vec<u32>, Vec<u8>) {
+        let (mut firsts, mut sizes, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for counts in &self.counts {
             let range = self.used.range(counts);
             let mut levels = vec![0; range.len()];
             for (folded, n) in self.used.folded(counts) {
                 levels[folded - range.start] = level(n);
             }
-            stored.firsts.push(range.start as u32);
-            stored.sizes.push(levels.len() as u32);
-            stored.levels.append(&mut levels);
+            firsts.push(range.start as u32);
+            sizes.push(levels.len() as u32);
+            all.append(&mut levels);
         }
-        stored
+        (firsts, sizes, all)
     }
 
     /// Where each symbol stands in each of the tables.
@@ -332,7 +332,13 @@ mod tests {
             .map(|i| [0x3c00, 0xbc00, 0x4200, 0x3d01][(i % 4) as usize] + i % 3)
             .collect();
         let classes = Classes::find(&values, 4, 10);
-        let tables = classes.stored().tables(6).unwrap();
+        let (firsts, sizes, levels) = classes.stored();
+        let stored = Stored {
+            firsts: &firsts,
+            sizes: &sizes,
+            levels: &levels,
+        };
+        let tables = stored.tables(6).unwrap();
         let coder = classes.coder(&tables);
         let mut seen = vec![vec![false; 64]; coder.len()];
         for (i, value) in values.iter().enumerate() {
@@ -342,10 +348,8 @@ mod tests {
             let has: Vec<bool> = table.iter().map(Option::is_some).collect();
             assert_eq!(&has, seen);
         }
-        let mut broken = classes.stored();
-        broken.firsts[0] = 63;
-        assert!(broken.tables(6).is_err());
-        broken.firsts.pop();
-        assert!(broken.tables(6).is_err());
+        for firsts in [&[63][..], &[]] {
+            assert!(Stored { firsts, ..stored }.tables(6).is_err());
+        }
     }
 }

@@ -7,8 +7,8 @@
 //! sorted into a few classes with a table each. Any bit pattern comes back, NaN payloads included.
 //!
 //! Values are stored in the units of a [`Grid`]; each is a rANS stream and, after it, the raw bits,
-//! least significant first. The last 64 raw bits lie in what the stream's states hold when all is
-//! decoded, where a stream has 64 bits to spare. Tables and lengths of the streams are metadata, so that
+//! least significant first. The last 64 raw bits lie in what the states of the stream, if it has any
+//! bytes, hold when all is decoded. Tables and lengths of the streams are metadata, so that
 //! a unit is read without anything else.
 
 use arrow::array::{Array, ArrayRef};
@@ -189,14 +189,13 @@ impl Layout {
             )));
         }
         let mut sizes = Vec::with_capacity(grid.units());
-        for group in 0..grid.groups() {
-            for block in 0..grid.blocks() {
-                let values = grid.rows(block).len() * grid.elements(group).len();
-                let stream = metadata.stream(grid.unit(group, block));
-                let raw = Raw::of(values, metadata.raw, stream);
-                let size = u32::try_from(stream + raw.bytes() as u64);
-                sizes.push(size.map_err(|_| Error::corrupt("a unit of over 4 GiB"))?);
-            }
+        for unit in 0..grid.units() {
+            let (group, block) = (unit / grid.blocks(), unit % grid.blocks());
+            let values = grid.rows(block).len() * grid.elements(group).len();
+            let stream = metadata.stream(unit);
+            let raw = Raw::of(values, metadata.raw, stream == 0);
+            let size = u32::try_from(stream + raw.bytes() as u64);
+            sizes.push(size.map_err(|_| Error::corrupt("a unit of over 4 GiB"))?);
         }
         Ok(Self {
             grid,
@@ -215,11 +214,12 @@ struct Raw {
 }
 
 impl Raw {
-    fn of(values: usize, bits: u32, stream: u64) -> Self {
+    /// `silent`: a stream of no bytes carries none.
+    fn of(values: usize, bits: u32, silent: bool) -> Self {
         let all = values * bits as usize;
-        let carried = match stream {
-            0 => 0,
-            _ => all.min(rans::CARRIED as usize),
+        let carried = match silent {
+            true => 0,
+            false => all.min(rans::CARRIED as usize),
         };
         Self {
             packed: all - carried,
@@ -231,8 +231,23 @@ impl Raw {
         self.packed.div_ceil(8)
     }
 
-    /// Adds what a stream carried to the last values, of `bits` raw bits each.
-    fn patch<W: Word>(self, carried: u64, bits: u32, values: &mut [W]) {
+    /// Adds what a stream carried to the last values, of `bits` raw bits each. Fails if bits are set that
+    /// belong to none, there or in the last of the bytes before.
+    fn patch<W: Word>(
+        self,
+        carried: u64,
+        bits: u32,
+        packed: &[u8],
+        values: &mut [W],
+    ) -> Result<()> {
+        let beyond = carried.checked_shr(self.carried as u32).unwrap_or(0);
+        let fill = match self.packed % 8 {
+            0 => 0,
+            used => packed.last().map_or(0, |last| last >> used),
+        };
+        if beyond != 0 || fill != 0 {
+            return Err(Error::corrupt("raw bits of more values than there are"));
+        }
         let first = self.packed / bits.max(1) as usize;
         for (i, value) in values.iter_mut().enumerate().skip(first) {
             let at = i * bits as usize;
@@ -243,6 +258,7 @@ impl Raw {
             let word = word.unwrap_or(0) & ((1u64 << bits) - 1);
             *value = *value | W::narrow(word);
         }
+        Ok(())
     }
 }
 
@@ -271,7 +287,12 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
         _ => (UNIT_VALUES / group).next_power_of_two().max(UNIT_ROWS),
     };
     let grid = Grid::new(array.len(), width, group, block)?;
-    let stored = classes.stored();
+    let (firsts, sizes, levels) = classes.stored();
+    let stored = Stored {
+        firsts: &firsts,
+        sizes: &sizes,
+        levels: &levels,
+    };
     let tables = stored.tables(W::BITS as u32 - raw)?;
     let coder = classes.coder(&tables);
     let mut bytes = Vec::new();
@@ -294,17 +315,12 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
                 }
             }
             let mut packed = Vec::new();
-            let silent = intervals.iter().all(|i| i.frequency() == rans::SCALE);
+            let silent = rans::silent(&intervals);
+            let split = Raw::of(rest.len(), raw, silent);
+            let carried = pack(rest.iter().copied(), raw, split.packed, &mut packed);
             let stream = match silent {
-                true => {
-                    pack(rest.iter().copied(), raw, usize::MAX, &mut packed);
-                    Vec::new()
-                }
-                false => {
-                    let split = Raw::of(rest.len(), raw, 1);
-                    let carried = pack(rest.iter().copied(), raw, split.packed, &mut packed);
-                    rans::encode_carrying(&intervals, carried)
-                }
+                true => Vec::new(),
+                false => rans::encode_carrying(&intervals, carried),
             };
             streams.push(stream.len() as u32 / 2);
             bytes.extend_from_slice(&stream);
@@ -318,13 +334,13 @@ fn encode<W: Word>(array: &ArrayRef) -> Result<Option<Node>> {
         block: block as u32,
         word: size_of::<W>() as u32,
         raw,
-        classes: match stored.sizes.len() {
+        classes: match sizes.len() {
             1 => Vec::new(),
             _ => classes.of,
         },
-        firsts: stored.firsts,
-        sizes: stored.sizes,
-        levels: stored.levels,
+        firsts,
+        sizes,
+        levels,
         shortest,
         longer: streams.iter().map(|s| s - shortest).collect(),
     };
@@ -367,9 +383,9 @@ fn tables(metadata: &Metadata, context: &DecodeContext<'_>) -> Result<(Tables, V
     let symbols = metadata.levels.len() as u64;
     context.reserve(symbols * 24 + metadata.sizes.len() as u64 * (5 << 10))?;
     let stored = Stored {
-        firsts: metadata.firsts.clone(),
-        sizes: metadata.sizes.clone(),
-        levels: metadata.levels.clone(),
+        firsts: &metadata.firsts,
+        sizes: &metadata.sizes,
+        levels: &metadata.levels,
     };
     let tables = stored.tables(8 * metadata.word - metadata.raw)?;
     let width = metadata.width as usize;
@@ -411,7 +427,7 @@ fn decode<W: Word>(
         let (stream, packed) = bytes.split_at(metadata.stream(unit) as usize);
         let mut decoder = rans::Decoder::new(stream)?;
         let classes = &classes[grid.elements(group)];
-        let split = Raw::of(out.len(), raw, stream.len() as u64);
+        let split = Raw::of(out.len(), raw, stream.is_empty());
         let (mut held, mut count, mut at) = (0u128, 0u32, 0usize);
         let (words, _) = packed.as_chunks::<8>();
         let mut index = 0;
@@ -444,10 +460,7 @@ fn decode<W: Word>(
         }
         match split.carried {
             0 => decoder.finish(),
-            _ => {
-                split.patch(decoder.finish_carrying()?, raw, out);
-                Ok(())
-            }
+            _ => split.patch(decoder.finish_carrying()?, raw, packed, out),
         }
     })
 }
@@ -492,6 +505,35 @@ mod tests {
     fn floats_of_all_widths_keep_every_law() {
         for array in testing::float_arrays(2000) {
             testing::check(&Exponent, &array, Profile::Balanced);
+        }
+    }
+
+    /// Units of fewer raw bits than a stream carries, units that say nothing beside others, bytes.
+    #[test]
+    fn units_of_all_sizes_come_back() {
+        let noise: Vec<u16> = normal(1300, 1)
+            .iter()
+            .map(|&v| f16::from_f32(v).to_bits())
+            .collect();
+        for (rows, width, group) in [(1, 1, 1), (3, 1, 1), (7, 1, 1), (1, 9, 4), (130, 10, 5)] {
+            let mut bits: Vec<u16> = noise[..rows * width].to_vec();
+            let quiet = bits.len() / 2;
+            bits[..quiet]
+                .iter_mut()
+                .for_each(|b| *b = 0x3c00 | *b & 0x1ff);
+            let wide = words::array(bits.clone(), &DataType::Float16).unwrap();
+            let bytes = bits.iter().map(|b| (b >> 8) as u8).collect();
+            let narrow = words::array::<u8>(bytes, &DataType::UInt8).unwrap();
+            for array in [wide, narrow] {
+                let array = match width {
+                    1 => array,
+                    _ => lists(array, width, group),
+                };
+                let node = testing::encode(&Exponent, &array, Profile::Balanced).unwrap();
+                let found = testing::decode(&node, array.data_type(), &Selection::all()).unwrap();
+                assert_eq!(&found, &array);
+                testing::hostile(&node, array.data_type());
+            }
         }
     }
 

@@ -1,5 +1,4 @@
-//! Inner products of a query with coded vectors from those with their codes, and how far off they may
-//! be.
+//! Bounds of distances of coded vectors from a query, from the inner products of their codes.
 //!
 //! With the query `q`, its bytes `b` of scale `s`, a mean `m`, and a vector decoded to `x = m + y`,
 //! where `y` are even steps `D` from a lower bound `l`:
@@ -20,7 +19,7 @@ use crate::encoding::distance::{Distances, Query};
 
 /// Part of the norms by which rounding in 32-bit floats may be off, here and where vectors are decoded:
 /// some operations with half a unit in the last place each.
-const ROUNDING: f32 = 1.0 / (1u32 << 20) as f32;
+const ROUNDING: f32 = 1.0 / (1u32 << 19) as f32;
 
 /// What is stored with a row so that bounds can be found.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +70,7 @@ fn rounded_up(value: f64) -> bf16 {
     bf16::from_bits((bits >> 16) as u16 + up)
 }
 
-/// See the module. All slices but `second` are as long as there are rows.
+/// See the module. Products of as many rows as there are, and bytes that are stored with each of them.
 #[derive(Debug)]
 pub struct Estimates<'a> {
     /// The query.

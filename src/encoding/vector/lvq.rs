@@ -333,7 +333,7 @@ impl Encoding for Lvq {
                     let bits = levels.residual_bits;
                     unpack_all(&bytes, second.start, &elements, bits, &mut residual);
                 }
-                dispatch(Decode {
+                dispatch(Row {
                     bounds,
                     codes: &code,
                     residuals: &residual,
@@ -448,8 +448,8 @@ impl Encoding for Lvq {
     }
 }
 
-/// Appends the values of the codes of a row.
-struct Decode<'a> {
+/// The codes of a row; appends their values.
+struct Row<'a> {
     bounds: Bounds,
     codes: &'a [u8],
     residuals: &'a [u8],
@@ -461,7 +461,7 @@ struct Decode<'a> {
     out: &'a mut Vec<f32>,
 }
 
-impl Kernel for Decode<'_> {
+impl Kernel for Row<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -357,12 +357,15 @@ mod tests {
                     count: 5,
                 };
                 assert_eq!(unsigned(codes, &arranged), expected);
-                let some = Codes {
-                    rows: Some(&[4, 1]),
-                    count: 2,
-                    ..codes
-                };
-                assert_eq!(unsigned(some, &arranged), [expected[4], expected[1]]);
+                for rows in [&[4u32, 1][..], &[0, 1, 2, 3, 4], &[1, 3, 0, 2, 2, 1, 0, 3]] {
+                    let some = Codes {
+                        rows: Some(rows),
+                        count: rows.len(),
+                        ..codes
+                    };
+                    let expected: Vec<i32> = rows.iter().map(|r| expected[*r as usize]).collect();
+                    assert_eq!(unsigned(some, &arranged), expected);
+                }
                 for level in Level::available() {
                     let blocks = &arranged.blocks;
                     let found = match bits {
