@@ -90,7 +90,7 @@ encodings! {
     }
     /// Lines of logs: common text and typed columns.
     log [
-        chunk, classes, header, json, keys, merge, mixed, needle, pass, read, scan, search, skeletons, stamp,
+        chunk, classes, forms, header, json, keys, merge, mixed, needle, pass, read, scan, search, skeletons, stamp,
         stored, streams, table, template, told, values, write,
     ] {
         lines::Lines,

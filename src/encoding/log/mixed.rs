@@ -352,20 +352,20 @@ impl Leaf {
                 }
                 _ => {
                     let zigzag = super::streams::zigzag(difference);
-                    let (symbol, bits) = super::write::bucket(zigzag);
+                    let (symbol, bits) = super::streams::bucket(zigzag);
                     (symbol as u32, zigzag & ((1 << bits) - 1), bits)
                 }
             };
             let symbol = model.code(coder, weights, &hashes, symbol);
             let bits = match (given, form) {
                 (None, Form::Top { shift, .. }) => shift,
-                (None, _) => super::write::bucket_bits(symbol as usize),
+                (None, _) => super::streams::bucket_bits(symbol as usize),
                 _ => bits,
             };
             let rest = coder.raw(rest, bits);
             let difference = match form {
                 Form::Top { shift, .. } => ((u64::from(symbol) << shift) | rest) as i64,
-                _ => super::streams::unzigzag(super::write::unbucket(symbol as usize, rest)),
+                _ => super::streams::unzigzag(super::streams::unbucket(symbol as usize, rest)),
             };
             let value = base.wrapping_add(difference);
             if form == Form::SamePlace {

@@ -201,3 +201,33 @@ impl<'a> Source<'a> {
 fn short() -> Error {
     Error::corrupt("a stream of log columns ends too early")
 }
+
+/// Bucket of a number (its bit length and the two bits below the leading one), and how many bits
+/// are left.
+pub fn bucket(value: u64) -> (usize, u32) {
+    if value < 16 {
+        return (value as usize, 0);
+    }
+    let log = value.ilog2();
+    let bits = log - 2;
+    (
+        16 + (log as usize - 4) * 4 + (value >> bits & 3) as usize,
+        bits,
+    )
+}
+
+/// How many bits are left of the numbers in a bucket.
+pub fn bucket_bits(bucket: usize) -> u32 {
+    match bucket.checked_sub(16) {
+        Some(above) => (above as u32 / 4 + 2).min(61),
+        None => 0,
+    }
+}
+
+/// The number in a bucket with these bits left.
+pub fn unbucket(bucket: usize, rest: u64) -> u64 {
+    match bucket.checked_sub(16) {
+        Some(above) => (4 | (above as u64 & 3)) << bucket_bits(bucket) | rest,
+        None => bucket as u64,
+    }
+}
