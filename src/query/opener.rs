@@ -11,9 +11,9 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, conjunction_opt, split_conjunction};
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file_stream::{FileOpenFuture, FileOpener};
 use datafusion_physical_expr_adapter::rewrite::rewrite_input_file_name_in_projection;
@@ -119,6 +119,15 @@ impl PilasterOpener {
         let literals = partition_literals(&self.table_schema, &file.partition_values);
         let predicate = replace_columns_with_literals(Arc::clone(predicate), &literals)?;
         let schema = self.table_schema.file_schema();
+        // Row numbers are no column of the file, and building a predicate on them would panic.
+        let stored = |conjunct: &&Arc<dyn PhysicalExpr>| {
+            let columns = collect_columns(conjunct);
+            columns.iter().all(|c| c.index() < schema.fields().len())
+        };
+        let conjuncts = split_conjunction(&predicate).into_iter().filter(stored);
+        let Some(predicate) = conjunction_opt(conjuncts.cloned()) else {
+            return Ok(false);
+        };
         let errors = self.metrics.predicate_errors.clone();
         match FilePruner::try_new(predicate, schema, file, errors) {
             Some(mut pruner) => pruner.should_prune(),

@@ -208,6 +208,35 @@ async fn vector_search_gives_rows_and_distances() {
 }
 
 #[tokio::test]
+async fn row_numbers_filter_beside_a_distance() {
+    let folder = Folder::new();
+    let (path, decoded) = stored(&folder, &vectors(), "lvq4x8");
+    let reference = memory(1);
+    memory_table(&reference, "t", &[decoded]);
+    let q = query();
+    for partitions in [1, 3] {
+        let context = session(partitions);
+        run(&context, "SET pilaster.row_id = true").await;
+        for filter in [
+            "_row_id % 3 = 1",
+            "_row_id > 5500",
+            "_row_id < 9 AND cat > 1",
+        ] {
+            let of = |from: &str, filter: &str, row: &str| {
+                format!(
+                    "SELECT id, {row}, array_distance(v, {q}) FROM {from} WHERE {filter} \
+                     ORDER BY 3, 2 LIMIT 5"
+                )
+            };
+            let found = rows(&context, &of(&path, filter, "_row_id")).await;
+            let filter = filter.replace("_row_id", "id / 3");
+            let expected = rows(&reference, &of("t", &filter, "id / 3")).await;
+            assert_eq!(found, expected, "{filter}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn vector_search_says_what_is_wrong() {
     let folder = Folder::new();
     let (path, _) = stored(&folder, &vectors(), "lvq8");

@@ -69,9 +69,21 @@ async fn it_is_the_row_number_under_any_filter() {
             let (a, b) = row.split_once('|').unwrap();
             assert_eq!(a, b);
         }
-        let sql = "SELECT _row_id FROM t WHERE s = 'oak' ORDER BY _row_id DESC LIMIT 3";
-        let expected = sql.replace("_row_id", "id");
-        assert_eq!(rows(&context, sql).await, rows(&context, &expected).await);
+        // Filters on row numbers beside the threshold of a top-k.
+        for wanted in [
+            "s = 'oak' ORDER BY _row_id DESC LIMIT 3",
+            "_row_id > 10 ORDER BY v, id LIMIT 7",
+            "_row_id % 3 = 0 AND k < 9 ORDER BY v DESC, id LIMIT 7",
+            "_row_id > 40000 OR id < 5 ORDER BY _row_id LIMIT 7",
+        ] {
+            let sql = format!("SELECT _row_id FROM t WHERE {wanted}");
+            let expected = sql.replace("_row_id", "id");
+            assert_eq!(
+                rows(&context, &sql).await,
+                rows(&context, &expected).await,
+                "{wanted}"
+            );
+        }
     }
 }
 
@@ -101,6 +113,8 @@ async fn it_stands_after_partition_columns_and_counts_in_each_file() {
     assert_eq!(rows(&context, &sql).await, expected);
     let sql = format!("SELECT x FROM {place} WHERE p = 'b' AND _row_id = 1");
     assert_eq!(rows(&context, &sql).await, ["11"]);
+    let sql = format!("SELECT x FROM {place} WHERE _row_id > 0 ORDER BY x DESC LIMIT 2");
+    assert_eq!(rows(&context, &sql).await, ["11", "2"]);
     let sql = format!("SELECT count(*), max(_row_id) FROM {place} WHERE _row_id > 0");
     assert_eq!(rows(&context, &sql).await, ["3|2"]);
     let sql = format!("SELECT count(*), count(_row_id), min(_row_id), max(_row_id) FROM {place}");
