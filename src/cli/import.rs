@@ -9,6 +9,7 @@ use super::progress::Meter;
 use super::words::{bytes, count, plural, ratio};
 use super::{Failure, Outcome};
 use crate::encoding::Profile;
+use crate::kind::embeddings::NotFinite;
 use crate::kind::tables::source::{CsvOptions, SourceOptions};
 use crate::kind::tables::{ImportOptions, ImportPhase, import};
 
@@ -17,7 +18,8 @@ mod kinds;
 /// Make a .pil file out of tables, logs, vectors or KV caches
 ///
 /// Tables are CSV, JSON lines, Parquet or Arrow; vectors .npy, .fvecs or .bvecs; KV caches
-/// .safetensors or .npz (with --kind kv also k.npy beside v.npy and tokens.npy); logs any text, also compressed with gzip or zstd.
+/// .safetensors or .npz (with --kind kv also k.npy beside v.npy and tokens.npy); logs any text, also
+/// compressed with gzip, zstd or xz.
 ///
 /// Every value can be had back: a CSV column becomes numbers, dates or booleans only if each of its
 /// cells prints back identically, and text otherwise. Several sources of the same columns become one
@@ -59,6 +61,9 @@ pub(super) struct Args {
     /// The character between cells of CSV (or tab, space); found out by default.
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     delimiter: Option<u8>,
+    /// What becomes of vectors that hold NaN or infinity; they are refused by default.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    not_finite: Option<NotFiniteName>,
     /// The model whose KV caches these are; else the one that the first source names.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -75,6 +80,24 @@ enum Kind {
     Embeddings,
     Kv,
     Tensors,
+}
+
+/// What becomes of vectors that hold NaN or infinity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NotFiniteName {
+    Refuse,
+    Keep,
+    Null,
+}
+
+impl From<NotFiniteName> for NotFinite {
+    fn from(name: NotFiniteName) -> Self {
+        match name {
+            NotFiniteName::Refuse => NotFinite::Refuse,
+            NotFiniteName::Keep => NotFinite::Keep,
+            NotFiniteName::Null => NotFinite::Null,
+        }
+    }
 }
 
 /// The profiles by name.
@@ -105,6 +128,37 @@ fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
+/// Refuses options that say nothing about a kind, rather than to pass over them.
+fn misplaced(args: &Args, kind: Kind) -> Result<(), Failure> {
+    let given = [
+        ("--sort-by", Kind::Tables, !args.sort_by.is_empty()),
+        ("--header", Kind::Tables, args.header),
+        ("--no-header", Kind::Tables, args.no_header),
+        ("--delimiter", Kind::Tables, args.delimiter.is_some()),
+        ("--not-finite", Kind::Embeddings, args.not_finite.is_some()),
+        ("--model", Kind::Kv, args.model.is_some()),
+        ("--salt-file", Kind::Kv, args.salt_file.is_some()),
+    ];
+    let name = |kind: Kind| match kind {
+        Kind::Auto | Kind::Tables => "tables",
+        Kind::Logs => "logs",
+        Kind::Embeddings => "embeddings",
+        Kind::Kv => "KV caches",
+        Kind::Tensors => "tensors",
+    };
+    let wrong = given
+        .iter()
+        .find(|(_, of, given)| *given && name(*of) != name(kind));
+    match wrong {
+        Some((option, of, _)) => Err(Failure::Message(format!(
+            "{option} is for {}; these sources are taken for {} (--kind says otherwise)",
+            name(*of),
+            name(kind)
+        ))),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
     let Some((target, sources)) = args.paths.split_last() else {
         return Err(Failure::Message("name the sources and the target".into()));
@@ -124,7 +178,9 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
         };
         specs.push((column.to_owned(), spec.to_owned()));
     }
-    match kinds::of(args.kind, sources) {
+    let kind = kinds::of(args.kind, sources);
+    misplaced(args, kind)?;
+    match kind {
         Kind::Logs => return kinds::logs(args, sources, target, specs, quiet),
         Kind::Embeddings => return kinds::embeddings(args, sources, target, specs, quiet),
         Kind::Kv => return kinds::kv(args, sources, target, specs, quiet),

@@ -502,6 +502,69 @@ fn vectors_are_told_by_their_name_and_lose_only_what_is_asked_for() {
 }
 
 #[test]
+fn vectors_that_are_not_finite_are_refused_kept_or_made_null() {
+    let rows = [
+        vec![1.0, 2.0],
+        vec![f32::NAN, 3.0],
+        vec![4.0, f32::INFINITY],
+    ];
+    let folder = folder(&[("n.npy", &npy(&rows))]);
+    let run = |more: &[&str]| {
+        let args = [&["import", "n.npy", "n.pil", "-q"], more].concat();
+        pilaster(folder.path(), &args)
+    };
+    fails(run(&[]), 2, &["row 1", "NaN", "--not-finite"]);
+    let count = |what: &str| {
+        let sql = format!("SELECT count(*) FROM 'n.pil' WHERE {what}");
+        let args = ["sql", "--format", "csv", &sql];
+        ok(pilaster(folder.path(), &args))
+            .lines()
+            .last()
+            .map(str::to_owned)
+    };
+    ok(run(&["--not-finite", "null"]));
+    assert_eq!(count("v IS NULL").as_deref(), Some("2"));
+    ok(run(&["--not-finite", "keep"]));
+    assert_eq!(count("v IS NULL").as_deref(), Some("0"));
+    assert_eq!(count("isnan(v[1])").as_deref(), Some("1"));
+}
+
+#[test]
+fn options_of_another_kind_are_refused() {
+    let folder = folder(&[
+        ("a.csv", b"a,b\n1,2\n"),
+        ("a.log", b"one line\n"),
+        ("v.npy", &npy(&[vec![1.0, 2.0]])),
+    ]);
+    for (source, option, words) in [
+        (
+            "a.log",
+            &["--sort-by", "line"][..],
+            ["--sort-by", "tables", "logs"],
+        ),
+        (
+            "v.npy",
+            &["--no-header"],
+            ["--no-header", "tables", "embeddings"],
+        ),
+        (
+            "a.csv",
+            &["--not-finite", "keep"],
+            ["--not-finite", "embeddings", "tables"],
+        ),
+        (
+            "a.csv",
+            &["--model", "m"],
+            ["--model", "KV caches", "tables"],
+        ),
+    ] {
+        let args = [&["import", source, "out.pil"], option].concat();
+        fails(pilaster(folder.path(), &args), 2, &words);
+        assert!(!folder.path().join("out.pil").exists());
+    }
+}
+
+#[test]
 fn caches_are_coded_by_a_profile_that_was_fitted_to_others() {
     use crate::kv::{cache, shape};
     use pilaster::kind::kv::{Dtype, read_npz, write_npz};

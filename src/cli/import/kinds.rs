@@ -105,6 +105,7 @@ pub(super) fn embeddings(
     let options = embeddings::ImportOptions {
         profile: args.profile.into(),
         specs,
+        not_finite: args.not_finite.map_or_else(Default::default, Into::into),
         ..embeddings::ImportOptions::default()
     };
     let done = match files_of_vectors(sources) {

@@ -96,7 +96,7 @@ pub fn vectors(
                 NotFinite::Refuse => {
                     return Err(Error::invalid(format!(
                         "value {} of the vector of row {} is {}; ask for such vectors to be kept, \
-                         or to become null",
+                         or to become null (--not-finite)",
                         place - start,
                         row(i),
                         wide.value(place)

@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, FixedSizeListArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::MAX_DIMENSIONS;
 use super::columns::{NotFinite, vectors};
 use super::source::VectorSource;
 use crate::encoding::{Profile, Registry, Spec};
@@ -143,6 +144,16 @@ fn holds_vectors(data_type: &DataType) -> bool {
     }
 }
 
+/// How many values the vectors of a column are said to have.
+fn declared(data_type: &DataType) -> Option<usize> {
+    match data_type {
+        DataType::FixedSizeList(_, size) => usize::try_from(*size)
+            .ok()
+            .filter(|size| (1..=MAX_DIMENSIONS).contains(size)),
+        _ => None,
+    }
+}
+
 impl<'a> Table<'a> {
     fn new(given: &SchemaRef, options: &'a ImportOptions) -> Result<Self> {
         let names = || {
@@ -185,7 +196,7 @@ impl<'a> Table<'a> {
             .map(|place| {
                 Ok(VectorColumn {
                     place,
-                    dimension: None,
+                    dimension: declared(given.field(place).data_type()),
                     single: lossy(given.field(place).name())?,
                 })
             })

@@ -9,6 +9,7 @@ mod import;
 pub mod search;
 pub mod source;
 
+pub use columns::NotFinite;
 pub use import::{ImportOptions, ImportSummary, import, import_batches};
 
 /// Name of the vector column of sources that do not name it.

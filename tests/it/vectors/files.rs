@@ -48,6 +48,18 @@ fn files_of_vectors_come_back_bit_for_bit() {
 }
 
 #[test]
+fn no_vectors_keep_their_dimension() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, pil) = (scratch.path().join("a.npy"), scratch.path().join("a.pil"));
+    std::fs::write(&source, npy(0, 7, &[])).unwrap();
+    let done = import(&[&source], &pil, &ImportOptions::default()).unwrap();
+    assert_eq!((done.rows, done.dimension), (0, 7));
+    let schema = File::open(&pil).unwrap().meta().schema().unwrap();
+    let found = schema.field(0).data_type().clone();
+    assert!(matches!(found, DataType::FixedSizeList(_, 7)), "{found}");
+}
+
+#[test]
 fn several_files_make_one_column_if_they_agree() {
     let scratch = tempfile::tempdir().unwrap();
     let path = |name: &str| scratch.path().join(name);
