@@ -479,6 +479,57 @@ fn a_log_comes_back_and_is_searched_as_ripgrep_does() {
 }
 
 #[test]
+fn several_patterns_whole_words_and_lines_and_names_of_files() {
+    let folder = folder(&[
+        ("a.log", b"one error\nno errors\nerror\n-1 left\n"),
+        ("b.log", b"all is well\nfatal\n"),
+        ("c.log", b"nothing\n"),
+    ]);
+    let run = |args: &[&str]| pilaster(folder.path(), args);
+    for name in ["a", "b", "c"] {
+        ok(run(&[
+            "import",
+            &format!("{name}.log"),
+            &format!("{name}.pil"),
+            "-q",
+        ]));
+    }
+    ok(run(&["import", "a.log", "b.log", "c.log", "all.pil", "-q"]));
+    let found = |args: &[&str]| ok(run(&[&["grep"], args].concat()));
+    assert_eq!(found(&["-w", "error", "a.pil"]), "one error\nerror\n");
+    assert_eq!(found(&["-x", "error", "a.pil"]), "error\n");
+    assert_eq!(found(&["-w", "-F", "-e", "-1", "a.pil"]), "-1 left\n");
+    assert_eq!(
+        found(&["-a", "-x", "-e", "error", "-e", "no.*", "a.pil"]),
+        "no errors\nerror\n"
+    );
+    assert_eq!(
+        found(&["-n", "-e", "one", "-e", "left", "a.pil"]),
+        "1:one error\n4:-1 left\n"
+    );
+    let files = ["a.pil", "b.pil", "c.pil"];
+    let named = |args: &[&str]| found(&[args, &files].concat());
+    assert_eq!(
+        named(&["-l", "-e", "error", "-e", "fatal"]),
+        "a.pil\nb.pil\n"
+    );
+    assert_eq!(named(&["-l", "-v", "nothing"]), "a.pil\nb.pil\n");
+    assert_eq!(found(&["-l", "error", "a.pil"]), "a.pil\n");
+    assert_eq!(found(&["-l", "l", "all.pil"]), "a.log\nb.log\n");
+    assert_eq!(
+        run(&["grep", "-l", "absent", "a.pil"]).status.code(),
+        Some(1)
+    );
+    // Two wrong patterns are not made a right one.
+    fails(
+        run(&["grep", "-e", "a)", "-e", "(b", "a.pil"]),
+        2,
+        &["'a)'"],
+    );
+    fails(run(&["grep", "error"]), 2, &["name the logs"]);
+}
+
+#[test]
 fn vectors_are_told_by_their_name_and_lose_only_what_is_asked_for() {
     let mut npy = b"\x93NUMPY\x01\x00".to_vec();
     let header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (150, 4), }";

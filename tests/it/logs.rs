@@ -256,7 +256,7 @@ fn sources_of_one_file_are_searched_as_files() {
         let mut failed = Vec::new();
         let files: Vec<_> = files.iter().map(|f| path(f)).collect();
         let tell = &mut |e: pilaster::Error| failed.push(e.to_string());
-        let found = grep("x", &files, &options, &mut out, tell).unwrap();
+        let found = grep(&["x"], &files, &options, &mut out, tell).unwrap();
         let out = String::from_utf8(out).unwrap();
         (
             found,
@@ -484,7 +484,7 @@ fn search_answers_what_a_search_of_the_text_answers() {
                 let mut out = Vec::new();
                 let files = std::slice::from_ref(&path);
                 let found =
-                    grep(pattern, files, options, &mut out, &mut |e| panic!("{e}")).unwrap();
+                    grep(&[pattern], files, options, &mut out, &mut |e| panic!("{e}")).unwrap();
                 let wanted = searched(&text, pattern, options);
                 let got = String::from_utf8_lossy(&out).into_owned();
                 let at = got.lines().zip(wanted.lines()).find(|(a, b)| a != b);

@@ -122,7 +122,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
     let files = [stage.at("service.pil")];
     let mut failed = None;
     let options = GrepOptions::default();
-    grep("timed out", &files, &options, &mut found, &mut |e| {
+    grep(&["timed out"], &files, &options, &mut found, &mut |e| {
         failed = Some(e)
     })?;
     if let Some(error) = failed {

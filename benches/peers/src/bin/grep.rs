@@ -96,7 +96,7 @@ fn search(words: &[String]) -> Result<ExitCode> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
     let files = [PathBuf::from(file)];
-    let found = grep(pattern, &files, &options, &mut out, &mut |e| {
+    let found = grep(&[pattern], &files, &options, &mut out, &mut |e| {
         failed = Some(e)
     })?;
     std::io::Write::flush(&mut out)?;

@@ -36,8 +36,14 @@ pub struct GrepOptions {
     pub count: bool,
     /// `-n`: with line numbers.
     pub line_number: bool,
-    /// `-F`: the pattern is no regular expression.
+    /// `-F`: the patterns are no regular expressions.
     pub fixed: bool,
+    /// `-w`: matches have no letter, digit or underscore beside them.
+    pub word: bool,
+    /// `-x`: matches are whole lines.
+    pub line: bool,
+    /// `-l`: the names of files with a match; each is searched up to its first.
+    pub files_with_matches: bool,
     /// `-o`: only what matches, each on a line; with `count`, how many of those.
     pub only_matching: bool,
     /// `-m`: at most so many lines of a file.
@@ -48,25 +54,42 @@ pub struct GrepOptions {
     pub before: usize,
 }
 
-/// Searches files and writes what is found; whether something was. A file that cannot be searched
-/// is told to `failed`, and the search goes on with the next.
+impl GrepOptions {
+    /// The same where some options stand for others: of files with matches, the first line of each is
+    /// counted.
+    fn settled(&self) -> Self {
+        let mut options = self.clone();
+        if self.files_with_matches {
+            (options.count, options.only_matching) = (true, false);
+            options.max_count = Some(options.max_count.map_or(1, |most| most.min(1)));
+        }
+        options
+    }
+}
+
+/// Searches files for lines that match one of some patterns and writes what is found; whether something
+/// was. A file that cannot be searched is told to `failed`, and the search goes on with the next.
 ///
 /// # Errors
 ///
-/// If the pattern is wrong or nothing can be written.
+/// If a pattern is wrong or nothing can be written.
 pub fn grep(
-    pattern: &str,
+    patterns: &[&str],
     files: &[PathBuf],
     options: &GrepOptions,
     out: &mut dyn Write,
     failed: &mut dyn FnMut(Error),
 ) -> Result<bool> {
-    let pattern = Pattern::new(pattern, options.fixed, options.ignore_case)?;
-    let mut printer = Printer::new(options, out);
+    let pattern = Pattern::new(patterns, options)?;
+    let options = options.settled();
+    let mut printer = Printer::new(&options, out);
     for path in files {
         let searched = File::open(path).and_then(|file| {
-            let name = (files.len() > 1).then(|| path.display().to_string());
-            Search::new(&pattern, &file, name.as_deref(), options)?.run(&mut printer)
+            let lines = StoredLines::of(&file)?;
+            let alone = files.len() == 1;
+            let named = !alone || options.files_with_matches && lines.sources()?.len() < 2;
+            let name = named.then(|| path.display().to_string());
+            Search::new(&pattern, lines, name.as_deref(), &options)?.run(&mut printer)
         });
         match searched {
             Err(error) if printer.is_broken() => return Err(error),
@@ -120,11 +143,10 @@ impl Rebuilt {
 impl<'a> Search<'a> {
     fn new(
         pattern: &'a Pattern,
-        file: &'a File,
+        lines: StoredLines<'a>,
         name: Option<&'a str>,
         options: &'a GrepOptions,
     ) -> Result<Self> {
-        let lines = StoredLines::of(file)?;
         Ok(Self {
             pattern,
             options,

@@ -3,6 +3,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use super::GrepOptions;
 use crate::encoding::log::needle::Needle;
 use crate::encoding::log::values::Lines;
 use crate::encoding::needles::Needles;
@@ -29,29 +30,39 @@ enum Reach {
 }
 
 impl Pattern {
-    /// Compiles a pattern, a regular expression unless `fixed`.
-    pub fn new(pattern: &str, fixed: bool, ignore_case: bool) -> Result<Self> {
-        let text = match fixed {
-            true => regex::escape(pattern),
-            false => pattern.to_owned(),
+    /// Compiles patterns, of which a line is to match one.
+    pub fn new(patterns: &[&str], options: &GrepOptions) -> Result<Self> {
+        let mut texts = Vec::with_capacity(patterns.len());
+        for pattern in patterns {
+            let text = match options.fixed {
+                true => regex::escape(pattern),
+                false => (*pattern).to_owned(),
+            };
+            // Each by itself: two wrong ones may make a right one.
+            parsed(&text).map_err(|e| wrong(pattern, &e))?;
+            texts.push(text);
+        }
+        let mut text = match texts.as_slice() {
+            [one] => one.clone(),
+            several => several
+                .iter()
+                .map(|text| format!("(?:{text})"))
+                .collect::<Vec<_>>()
+                .join("|"),
         };
+        if options.line {
+            text = format!("^(?:{text})$");
+        } else if options.word {
+            text = format!(r"\b{{start-half}}(?:{text})\b{{end-half}}");
+        }
+        let ignore_case = options.ignore_case;
+        let all = patterns.join("|");
         let regex = RegexBuilder::new(&text)
             .case_insensitive(ignore_case)
             .multi_line(true)
             .build()
-            .map_err(|e| {
-                // The parser draws the place on lines of its own; its last line says what is wrong.
-                let told = e.to_string();
-                let last = told.lines().last().unwrap_or_default();
-                let what = last.trim_start_matches("error: ");
-                Error::invalid(format!("pattern '{pattern}': {what}"))
-            })?;
-        let parsed = regex_syntax::ParserBuilder::new()
-            .utf8(false)
-            .multi_line(true)
-            .build()
-            .parse(&text)
-            .map_err(|e| Error::invalid(format!("pattern '{pattern}': {e}")))?;
+            .map_err(|e| wrong(&all, &e))?;
+        let parsed = parsed(&text).map_err(|e| wrong(&all, &e))?;
         let needles = Needles::of_regex(&text, ignore_case)?;
         let decides = needles.as_ref().is_some_and(|n| n.decide);
         let needles = needles.and_then(|n| {
@@ -127,6 +138,22 @@ impl Pattern {
     }
 }
 
+fn parsed(text: &str) -> std::result::Result<Hir, regex_syntax::Error> {
+    regex_syntax::ParserBuilder::new()
+        .utf8(false)
+        .multi_line(true)
+        .build()
+        .parse(text)
+}
+
+/// What is wrong with a pattern. The parser draws the place on lines of its own; its last line says it.
+fn wrong(pattern: &str, error: &dyn std::fmt::Display) -> Error {
+    let told = error.to_string();
+    let last = told.lines().last().unwrap_or_default();
+    let what = last.trim_start_matches("error: ");
+    Error::invalid(format!("pattern '{pattern}': {what}"))
+}
+
 /// A line without its line feed.
 pub fn without_feed(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\n").unwrap_or(line)
@@ -181,7 +208,7 @@ mod tests {
                 "o", "^$", "$", "", "\\s", "\\s+$", "[^a-z]", "\\Aone", "six\\z", "x$", "five",
                 "e\\s+t", "(?s).", "\\bt", "t\\B", "r\\r$", "\\s\\S*", "[^x]\\z", "absent",
             ] {
-                let pattern = Pattern::new(pattern, false, false).unwrap();
+                let pattern = Pattern::new(&[pattern], &GrepOptions::default()).unwrap();
                 let mut found = Vec::new();
                 pattern.lines(&lines, |row| found.push(row));
                 let one_by_one = (0..lines.len())

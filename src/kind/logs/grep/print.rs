@@ -186,11 +186,14 @@ impl<'a> Printer<'a> {
         if !self.options.count || count == 0 {
             return Ok(());
         }
+        let name = self.name.as_deref().unwrap_or_default();
+        let line = match (self.options.files_with_matches, &self.name) {
+            (true, _) => format!("{name}\n"),
+            (false, Some(_)) => format!("{name}:{count}\n"),
+            (false, None) => format!("{count}\n"),
+        };
         self.line.clear();
-        if let Some(name) = &self.name {
-            self.line.extend_from_slice(format!("{name}:").as_bytes());
-        }
-        self.line.extend_from_slice(format!("{count}\n").as_bytes());
+        self.line.extend_from_slice(line.as_bytes());
         self.write()
     }
 }
