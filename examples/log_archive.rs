@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     let files = std::slice::from_ref(&path);
     let mut failed = |e: Error| eprintln!("{e}");
     grep(
-        "was cut off",
+        &["was cut off"],
         files,
         &options,
         &mut std::io::stdout(),

@@ -72,7 +72,7 @@ pub(super) struct Args {
 }
 
 /// The patterns and the files.
-fn told(args: &Args) -> Result<(Vec<&str>, &[PathBuf]), Failure> {
+fn told(args: &Args) -> Outcome<(Vec<&str>, &[PathBuf])> {
     let (patterns, files) = match (args.regexp.is_empty(), args.words.split_first()) {
         (true, Some((pattern, files))) => (vec![pattern.to_str()], files),
         _ => {

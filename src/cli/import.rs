@@ -129,7 +129,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 /// Refuses options that say nothing about a kind, rather than to pass over them.
-fn misplaced(args: &Args, kind: Kind) -> Result<(), Failure> {
+fn misplaced(args: &Args, kind: Kind) -> Outcome<()> {
     let given = [
         ("--sort-by", Kind::Tables, !args.sort_by.is_empty()),
         ("--header", Kind::Tables, args.header),

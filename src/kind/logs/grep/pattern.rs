@@ -39,7 +39,7 @@ impl Pattern {
                 false => (*pattern).to_owned(),
             };
             // Each by itself: two wrong ones may make a right one.
-            parsed(&text).map_err(|e| wrong(pattern, &e))?;
+            parsed(&text, pattern)?;
             texts.push(text);
         }
         let mut text = match texts.as_slice() {
@@ -62,7 +62,7 @@ impl Pattern {
             .multi_line(true)
             .build()
             .map_err(|e| wrong(&all, &e))?;
-        let parsed = parsed(&text).map_err(|e| wrong(&all, &e))?;
+        let parsed = parsed(&text, &all)?;
         let needles = Needles::of_regex(&text, ignore_case)?;
         let decides = needles.as_ref().is_some_and(|n| n.decide);
         let needles = needles.and_then(|n| {
@@ -138,12 +138,14 @@ impl Pattern {
     }
 }
 
-fn parsed(text: &str) -> std::result::Result<Hir, regex_syntax::Error> {
+/// A regular expression, made of a pattern, as a tree.
+fn parsed(text: &str, pattern: &str) -> Result<Hir> {
     regex_syntax::ParserBuilder::new()
         .utf8(false)
         .multi_line(true)
         .build()
         .parse(text)
+        .map_err(|e| wrong(pattern, &e))
 }
 
 /// What is wrong with a pattern. The parser draws the place on lines of its own; its last line says it.
