@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::Outcome;
 use super::progress::Meter;
-use super::words::{bytes, plural};
+use super::words::{bytes, count, plural};
 use crate::file::File;
 use crate::kind::tables::export::{ExportFormat, Target};
 use crate::kind::tables::{ExportOptions, export};
@@ -97,8 +97,15 @@ fn cache(args: &Args, quiet: bool) -> Outcome {
     let chosen = args.prefix.clone().unwrap_or(kv::Chosen::Place(0));
     let profile = args.profile_file.as_deref();
     let profile = profile.map(kv::KvProfile::open).transpose()?;
-    let written = kv::export(&args.source, &args.target, &chosen, profile.as_ref())?;
-    said(args, written, quiet)
+    let done = kv::export(&args.source, &args.target, &chosen, profile.as_ref())?;
+    let said = said(args, done.bytes, quiet)?;
+    if !quiet && args.prefix.is_none() && done.prefixes > 1 {
+        eprintln!(
+            "the first of {} prefixes; --prefix takes another",
+            count(done.prefixes as u64)
+        );
+    }
+    Ok(said)
 }
 
 fn said(args: &Args, written: u64, quiet: bool) -> Outcome {

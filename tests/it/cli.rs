@@ -655,6 +655,13 @@ fn caches_are_coded_by_a_profile_that_was_fitted_to_others() {
         2,
         &["prefix 1"],
     );
+    let names = ["import", "a.npz", "b.npz", "two.pil"];
+    ok(run(&names));
+    let told = run(&["export", "two.pil", "out.npz"]);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("the first of 2 prefixes"), "{told}");
+    let told = run(&["export", "two.pil", "out.npz", "--prefix", "0"]);
+    assert!(!String::from_utf8_lossy(&told.stderr).contains("prefixes"));
     write_npz(&at("d.npz"), &given.cache, "other").unwrap();
     let other = [&["import", "d.npz", "d.pil"][..], &by].concat();
     fails(run(&other), 2, &["of model 'tiny'", "'other'"]);

@@ -117,9 +117,23 @@ impl std::str::FromStr for Chosen {
     }
 }
 
+/// What an export wrote.
+#[derive(Debug, Clone, Copy)]
+pub struct Exported {
+    /// Bytes.
+    pub bytes: u64,
+    /// Prefixes in the file, of which one was written.
+    pub prefixes: usize,
+}
+
 /// Writes a prefix of a file as a cache file: an archive if the name ends in `.npz`, else
-/// `.safetensors`. A file that keeps its profile outside needs it. Gives the bytes written.
-pub fn export(src: &Path, dst: &Path, chosen: &Chosen, profile: Option<&KvProfile>) -> Result<u64> {
+/// `.safetensors`. A file that keeps its profile outside needs it.
+pub fn export(
+    src: &Path,
+    dst: &Path,
+    chosen: &Chosen,
+    profile: Option<&KvProfile>,
+) -> Result<Exported> {
     let file = match profile {
         Some(profile) => KvFile::open_with_profile(src, profile)?,
         None => KvFile::open(src)?,
@@ -138,10 +152,14 @@ pub fn export(src: &Path, dst: &Path, chosen: &Chosen, profile: Option<&KvProfil
         Chosen::Digest(digits) => file.prefix_of(digits)?,
     };
     let cache = file.cache(rows)?;
-    match dst.extension().and_then(|e| e.to_str()) {
-        Some("npz") => write_npz(dst, &cache, file.model()),
-        _ => write_safetensors(dst, &cache, file.model()),
-    }
+    let bytes = match dst.extension().and_then(|e| e.to_str()) {
+        Some("npz") => write_npz(dst, &cache, file.model())?,
+        _ => write_safetensors(dst, &cache, file.model())?,
+    };
+    Ok(Exported {
+        bytes,
+        prefixes: count,
+    })
 }
 
 /// Fits a profile to cache files of one model. Options that name no model take the first file's.

@@ -45,7 +45,7 @@ pub use crate::encoding::kv::rotation::{Pairing, Rotation};
 pub use cache::{Cache, Dtype, Shape, Side};
 pub use digest::{CHUNK_TOKENS, Digest, PrefixKey, salt_id};
 #[cfg(feature = "sources")]
-pub use files::{Chosen, KvSummary, export, fit_files, import, read_cache};
+pub use files::{Chosen, Exported, KvSummary, export, fit_files, import, read_cache};
 pub use fit::{FitOptions, Rope, fit};
 pub use layout::{KvLayout, NamedProfile};
 #[cfg(feature = "sources")]
