@@ -2,8 +2,7 @@
 //!
 //! For each chunk: bounds of all distances from as few bytes as possible; the most promising rows are
 //! looked at closely, which makes a limit; rows that bounds from all stored bytes do not exclude are
-//! decoded.
-//! All distances that count are those of decoded vectors.
+//! decoded. All distances that count are those of decoded vectors.
 
 use std::ops::Range;
 use std::sync::Arc;

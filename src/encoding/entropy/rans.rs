@@ -308,19 +308,25 @@ mod tests {
             .collect()
     }
 
+    fn intervals(tables: &Tables, sample: &[(u32, u32)]) -> Vec<Interval> {
+        let found = |&(table, symbol): &(u32, u32)| tables.find(table, symbol).unwrap();
+        sample.iter().map(found).collect()
+    }
+
+    fn check_symbols(decoder: &mut Decoder<'_>, tables: &Tables, sample: &[(u32, u32)]) {
+        for (row, &(table, symbol)) in sample.iter().enumerate() {
+            assert_eq!(decoder.symbol(row, tables, table), symbol);
+        }
+    }
+
     #[test]
     fn symbols_come_back() {
         let tables = tables();
         let sample = sample();
-        let intervals: Vec<Interval> = sample
-            .iter()
-            .map(|&(t, s)| tables.find(t, s).unwrap())
-            .collect();
+        let intervals = intervals(&tables, &sample);
         let bytes = encode(&intervals);
         let mut decoder = Decoder::new(&bytes).unwrap();
-        for (row, &(t, s)) in sample.iter().enumerate() {
-            assert_eq!(decoder.symbol(row, &tables, t), s);
-        }
+        check_symbols(&mut decoder, &tables, &sample);
         decoder.finish().unwrap();
         let bits: f64 = intervals.iter().map(Interval::bits).sum();
         assert!((bytes.len() as f64) < bits / 8.0 + 24.0);
@@ -330,17 +336,12 @@ mod tests {
     fn a_stream_carries_a_number_nearly_for_nothing() {
         let tables = tables();
         let sample = sample();
-        let intervals: Vec<Interval> = sample
-            .iter()
-            .map(|&(t, s)| tables.find(t, s).unwrap())
-            .collect();
+        let intervals = intervals(&tables, &sample);
         for number in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
             let bytes = encode_carrying(&intervals, number);
             assert!(bytes.len() <= encode(&intervals).len() + 2 * LANES);
             let mut decoder = Decoder::new(&bytes).unwrap();
-            for (row, &(t, s)) in sample.iter().enumerate() {
-                assert_eq!(decoder.symbol(row, &tables, t), s);
-            }
+            check_symbols(&mut decoder, &tables, &sample);
             assert_eq!(decoder.finish_carrying().unwrap(), number);
         }
     }
@@ -362,10 +363,7 @@ mod tests {
     fn damage_is_noticed_or_harmless() {
         let tables = tables();
         let sample = sample();
-        let intervals: Vec<Interval> = sample
-            .iter()
-            .map(|&(t, s)| tables.find(t, s).unwrap())
-            .collect();
+        let intervals = intervals(&tables, &sample);
         let bytes = encode(&intervals);
         for cut in [0, 1, 2, 15, 16, 100, bytes.len() - 2] {
             let Ok(mut decoder) = Decoder::new(&bytes[..cut]) else {

@@ -3,8 +3,8 @@
 //! A symbol is the upper bits of a float: sign, exponent and perhaps the first bits of the mantissa.
 //! Tables are small beside what they save only if they take little themselves: a byte for each symbol
 //! between the first and the last that occur, when signs are folded to the end (`rotl(symbol, 1)`). The
-//! byte is the count on a scale of eighths of an octave, which costs less than 0.001 bits a symbol;
-//! zero is a symbol that does not occur.
+//! byte is the count on a scale of eighths of an octave, which by reckoning costs half a thousandth of a
+//! bit a symbol; zero is a symbol that does not occur.
 
 use std::ops::Range;
 
