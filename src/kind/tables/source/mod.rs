@@ -22,6 +22,8 @@ pub(crate) mod number;
 pub use csv::CsvOptions;
 pub use input::Input;
 pub(crate) use input::Scratch;
+#[cfg(feature = "query")]
+pub(crate) use json::JsonSource;
 
 /// Rows of a batch at most; fewer where rows are wide.
 pub(crate) const BATCH_ROWS: usize = 8192;
