@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod kv;
 mod logs;
+mod exact;
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;
@@ -16,6 +17,7 @@ mod pushdown;
 mod registration;
 mod row_id;
 mod statistics;
+mod texts;
 mod write;
 
 use std::path::{Path, PathBuf};
