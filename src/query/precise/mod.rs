@@ -33,8 +33,14 @@ pub(super) fn with_rules(state: SessionState) -> SessionState {
     let mut analyzers: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FineLiterals)];
     analyzers.extend(state.analyzer().rules.iter().cloned());
     analyzers.push(Arc::new(GuardCasts));
-    let mut optimizers = state.optimizers().to_vec();
-    optimizers.push(Arc::new(CompareExactly));
+    // Before anybody takes what two comparisons share out of both.
+    let mut optimizers: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
+    for rule in state.optimizers() {
+        optimizers.push(Arc::clone(rule));
+        if rule.name() == "simplify_expressions" {
+            optimizers.push(Arc::new(CompareExactly));
+        }
+    }
     let id = state.session_id().to_owned();
     SessionStateBuilder::new_from_existing(state)
         .with_session_id(id)

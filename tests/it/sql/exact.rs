@@ -128,9 +128,9 @@ async fn bounds_decide_only_where_a_cast_keeps_the_order() {
 #[tokio::test]
 async fn a_time_zone_of_the_session_changes_files_as_it_changes_memory() {
     let folder = Folder::new();
-    let file = folder.file("t.pil", &[times()]);
+    let file = folder.file("t.pil", &[times().slice(0, 5)]);
     let ours = session(1);
-    memory_table(&ours, "m", &[times()]);
+    memory_table(&ours, "m", &[times().slice(0, 5)]);
     run(&ours, "SET datafusion.execution.time_zone = '+02:00'").await;
     for expression in [
         "t",
@@ -141,7 +141,7 @@ async fn a_time_zone_of_the_session_changes_files_as_it_changes_memory() {
     ] {
         let ask = |table: &str| {
             format!(
-                "SELECT id, {expression} AS e FROM {table} WHERE id < 9 AND ({expression}) IS NOT NULL \
+                "SELECT id, {expression} AS e FROM {table} WHERE ({expression}) IS NOT NULL \
                  ORDER BY id"
             )
         };
@@ -153,7 +153,7 @@ async fn a_time_zone_of_the_session_changes_files_as_it_changes_memory() {
 #[tokio::test]
 async fn clauses_that_would_be_passed_over_are_refused() {
     let ours = session(1);
-    memory_table(&ours, "m", &[times()]);
+    memory_table(&ours, "m", &[times().slice(0, 5)]);
     for (sql, words) in [
         ("SELECT * FROM m TABLESAMPLE BERNOULLI (10)", "random()"),
         (

@@ -85,7 +85,7 @@ async fn folders_name_null_and_any_text() {
             ("k = ''", "3"),
             ("TRY_CAST(k AS BIGINT) = 0", ""),
             ("coalesce(k, 'none') = 'none'", "2"),
-            ("k IS DISTINCT FROM 'a' AND k <> ''", "4"),
+            ("(k IS DISTINCT FROM 'a') AND k <> ''", "4"),
             ("k = '__HIVE_DEFAULT_PARTITION__'", ""),
         ] {
             let sql = format!("SELECT i FROM {place} WHERE {condition}");
