@@ -266,6 +266,9 @@ pub struct EncodeContext<'a> {
     pub profile: Profile,
     /// True while a sample is encoded: models pushed now are thrown away.
     pub sampling: bool,
+    /// Whether models are stored beside what is encoded; where they are not, encodings that need one
+    /// decline.
+    pub keeps_models: bool,
     /// Set by an encoder that has decoded its node, within what readers grant, and found the rows
     /// again: nobody needs to do so once more.
     pub proven: bool,
@@ -298,11 +301,20 @@ impl<'a> EncodeContext<'a> {
             parents,
             profile,
             sampling: false,
+            keeps_models: true,
             proven: false,
             known: None,
             chain: Vec::new(),
             training: None,
             arguments: Vec::new(),
+        }
+    }
+
+    /// The same for arrays that are stored without models.
+    pub fn without_models(self) -> Self {
+        Self {
+            keeps_models: false,
+            ..self
         }
     }
 

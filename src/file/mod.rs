@@ -4,6 +4,7 @@
 pub mod anatomy;
 mod arrays;
 mod compare;
+mod fingerprint;
 pub mod layout;
 pub mod local;
 pub mod machine;

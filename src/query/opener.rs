@@ -161,6 +161,8 @@ impl PilasterOpener {
         let mut columns: Vec<usize> = columns.into_iter().filter(|&c| c < shown).collect();
         columns.sort_unstable();
         let loaded = opened.zones(stored, &columns).await?;
+        let unreadable = &self.metrics.zone_maps_unreadable;
+        unreadable.add(loaded.unreadable.len());
         let row_ids = plan.schema.fields().len() > shown;
         let bounds = ZoneBounds::new(&loaded, &columns, &plan.schema, zones, row_ids);
         Ok(Some(Arc::new(bounds)))

@@ -70,6 +70,7 @@ pub(super) fn logs(
     no_specs(&specs, "logs")?;
     let options = logs::ImportOptions {
         profile: args.profile.into(),
+        unchecked: args.no_verify,
         ..logs::ImportOptions::default()
     };
     // Of compressed sources the bar passes its end, since their text is longer.
@@ -104,6 +105,7 @@ pub(super) fn embeddings(
 ) -> Outcome {
     let options = embeddings::ImportOptions {
         profile: args.profile.into(),
+        unchecked: args.no_verify,
         specs,
         not_finite: args.not_finite.map_or_else(Default::default, Into::into),
         ..embeddings::ImportOptions::default()
@@ -147,6 +149,7 @@ pub(super) fn kv(
         model: args.model.clone().unwrap_or_default(),
         specs,
         profile: args.profile.into(),
+        unchecked: args.no_verify,
         ..kv::KvOptions::default()
     };
     let done = kv::import(sources, target, options, &salt)?;

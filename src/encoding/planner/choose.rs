@@ -57,6 +57,7 @@ pub fn run(
         parents: context.parents,
         profile: context.profile,
         sampling: context.sampling,
+        keeps_models: context.keeps_models,
         proven: false,
         known: context.known.clone(),
         chain: context.chain.clone(),

@@ -42,14 +42,14 @@ impl LossMeter {
         }
     }
 
-    /// Decodes a chunk and adds how far its values are off.
+    /// Decodes a chunk, adds how far its values are off, and gives them.
     pub fn add(
         &mut self,
         array: &ArrayRef,
         node: &Node,
         models: &Models,
         parents: &[ArrayRef],
-    ) -> Result<()> {
+    ) -> Result<ArrayRef> {
         // Our own bytes: nothing to guard against.
         let context = DecodeContext::new(Registry::standard(), models, &parents, u64::MAX);
         let decoded = context.decode_all(node, array.data_type())?;
@@ -62,7 +62,8 @@ impl LossMeter {
         if let Some(sample) = &mut self.sample {
             sample.add(array, &decoded);
         }
-        self.compare(array, &decoded)
+        self.compare(array, &decoded)?;
+        Ok(decoded)
     }
 
     fn compare(&mut self, given: &ArrayRef, stored: &ArrayRef) -> Result<()> {

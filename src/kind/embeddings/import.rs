@@ -26,6 +26,8 @@ pub struct ImportOptions {
     pub not_finite: NotFinite,
     /// The columns of a table that hold vectors; all that are lists of numbers if none is named.
     pub columns: Vec<String>,
+    /// Publishes without reading back what was written ([`WriteOptions::unchecked`]).
+    pub unchecked: bool,
 }
 
 /// What an import did.
@@ -277,6 +279,7 @@ impl<'a> Table<'a> {
                 let write = WriteOptions {
                     profile: self.options.profile,
                     specs: self.options.specs.clone(),
+                    unchecked: self.options.unchecked,
                     ..WriteOptions::default()
                 };
                 writer.insert(Writer::create(dst, Arc::clone(&schema), write)?)

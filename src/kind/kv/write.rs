@@ -28,6 +28,8 @@ pub struct KvOptions {
     pub profile: Profile,
     /// Threads that encode; 0 takes what the machine has.
     pub threads: usize,
+    /// Publishes without reading back what was written ([`WriteOptions::unchecked`]).
+    pub unchecked: bool,
 }
 
 impl KvOptions {
@@ -45,6 +47,7 @@ impl KvOptions {
             specs: self.specs.clone(),
             layout: Some(Box::new(layout)),
             threads: self.threads,
+            unchecked: self.unchecked,
             ..WriteOptions::default()
         }
     }

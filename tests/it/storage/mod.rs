@@ -3,6 +3,7 @@
 
 mod damage;
 mod publish;
+mod readback;
 mod reading;
 mod tables;
 mod wide;

@@ -62,6 +62,7 @@ fn measure(texts: &[(String, Vec<u8>)], profile: Profile, rounds: usize) -> Resu
         let options = ImportOptions {
             profile,
             threads: 1,
+            ..ImportOptions::default()
         };
         let mut readers = texts.iter().map(|(name, text)| {
             let reader = Box::new(Cursor::new(text.clone()));
