@@ -63,6 +63,9 @@ pub struct WriteOptions {
     pub metadata: Vec<(String, String)>,
     /// Threads that encode; 0 takes what the machine has.
     pub threads: usize,
+    /// Bytes of rows, in Arrow's layout, that are encoded together; some 40 MiB if `None`. Fewer take less
+    /// memory and more space in the file.
+    pub section_bytes: Option<u64>,
     /// Publishes without reading back what was written. By default all of a file is decoded from the
     /// bytes that were stored and compared with what was given before it appears under its name.
     pub unchecked: bool,
@@ -189,10 +192,10 @@ impl<S: Sink> Writer<S> {
             out,
             shown: Arc::clone(&schema),
             schema,
-            options,
             layout,
-            section_bytes,
+            section_bytes: options.section_bytes.unwrap_or(section_bytes).max(1),
             pending: Vec::new(),
+            options,
             pending_rows: 0,
             pending_bytes: 0,
             zone_rows,

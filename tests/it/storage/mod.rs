@@ -5,6 +5,7 @@ mod damage;
 mod publish;
 mod readback;
 mod reading;
+mod small;
 mod tables;
 mod wide;
 mod zones;

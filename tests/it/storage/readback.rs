@@ -10,36 +10,12 @@ use arrow::datatypes::*;
 use arrow::record_batch::RecordBatch;
 use pilaster::encoding::{CompareOp, Profile};
 use pilaster::file::write::Sink;
-use pilaster::file::{
-    ColumnData, ColumnSpec, Compare, File, Layout, PlainLayout, ReadAt, ScanRequest, WriteOptions,
-    Writer,
-};
-use pilaster::kind::tables::layout::ArchiveLayout;
+use pilaster::file::{Compare, File, ReadAt, ScanRequest, WriteOptions, Writer};
 use pilaster::{Error, Result};
 
+use super::small::options;
 use crate::generate::Rng;
 use crate::golden::{read_all, same_table};
-
-/// Zones so short that a small table has as many as a large one.
-struct ShortZones(Box<dyn Layout>);
-
-impl Layout for ShortZones {
-    fn columns(&mut self, first: &RecordBatch) -> Result<Vec<ColumnSpec>> {
-        self.0.columns(first)
-    }
-
-    fn shown(&self, given: &SchemaRef) -> SchemaRef {
-        self.0.shown(given)
-    }
-
-    fn section(&mut self, section: &RecordBatch) -> Result<Vec<ColumnData>> {
-        self.0.section(section)
-    }
-
-    fn zone_rows(&self) -> Option<usize> {
-        Some(8)
-    }
-}
 
 const ROWS: usize = 12_000;
 
@@ -62,18 +38,6 @@ fn table() -> RecordBatch {
         ("floats", Arc::new(floats) as ArrayRef, true),
     ])
     .unwrap()
-}
-
-fn options(profile: Profile) -> WriteOptions {
-    let layout: Box<dyn Layout> = match profile {
-        Profile::Archive => Box::new(ArchiveLayout::default()),
-        _ => Box::new(PlainLayout),
-    };
-    WriteOptions {
-        profile,
-        layout: Some(Box::new(ShortZones(layout))),
-        ..WriteOptions::default()
-    }
 }
 
 #[test]
