@@ -98,6 +98,7 @@ impl<S: Sink> KvWriter<S> {
             let header = Header {
                 shape: *cache.shape(),
                 model: self.options.model.clone(),
+                token_type: cache.token_type(),
             };
             let schema = header.schema();
             let options = &self.options;
