@@ -238,7 +238,7 @@ impl<'a> Table<'a> {
             (Ok(list), Some(asked)) => asked.vectors(list, self.rows, &mut column.rounding),
             (list, _) => list,
         };
-        list.map_err(|e| e.in_column(name))
+        list.map_err(|e| Error::invalid(format!("column '{name}': {e}")))
     }
 
     fn write(
