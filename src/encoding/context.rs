@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use super::Profile;
@@ -280,6 +281,9 @@ pub struct EncodeContext<'a> {
     /// All rows of the column that are at hand, where the array is a part of them or of what they are
     /// made of: models are better trained on these.
     pub training: Option<ArrayRef>,
+    /// Which rows of the array hold data, where others only fill their places: what is learned or counted
+    /// comes from these. All of them without it.
+    pub valid: Option<NullBuffer>,
     /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
     /// encodings without parameters ignore them.
     pub arguments: Vec<String>,
@@ -306,6 +310,7 @@ impl<'a> EncodeContext<'a> {
             known: None,
             chain: Vec::new(),
             training: None,
+            valid: None,
             arguments: Vec::new(),
         }
     }
@@ -320,9 +325,22 @@ impl<'a> EncodeContext<'a> {
 
     /// Encodes a child of the encoding `of`.
     pub fn child(&mut self, of: &'static str, array: &ArrayRef, role: Role) -> Result<Node> {
+        self.child_of_rows(of, array, role, None)
+    }
+
+    /// Encodes a child that has a value for each row of the array; `valid` says which of them hold data.
+    pub fn child_of_rows(
+        &mut self,
+        of: &'static str,
+        array: &ArrayRef,
+        role: Role,
+        valid: Option<NullBuffer>,
+    ) -> Result<Node> {
+        let own = std::mem::replace(&mut self.valid, valid);
         self.chain.push(of);
         let node = self.planner.encode_child(array, role, self);
         self.chain.pop();
+        self.valid = own;
         node
     }
 }

@@ -37,6 +37,7 @@
 
 mod cache;
 mod config;
+mod distances;
 mod driver;
 mod fileplan;
 mod format;
@@ -109,6 +110,7 @@ pub fn register(context: &SessionContext) -> Result<()> {
             .table_factories_mut()
             .insert(name.to_uppercase(), Arc::new(PilasterTableFactory));
     }
+    distances::register(&mut state)?;
     let session = SessionStore::new();
     session.with_state(context.state_weak_ref());
     let paths = Arc::new(table::PathTableFactory { session });

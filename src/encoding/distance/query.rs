@@ -10,7 +10,7 @@ const ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
 /// Results this far below one may have lost digits, or all of them, to underflow.
 const UNDERFLOW: f32 = 1e-16;
 /// Squares of smaller norms lose digits to underflow.
-const SMALLEST: f32 = 1e-15;
+pub(super) const SMALLEST: f32 = 1e-15;
 /// Squares of norms not much larger overflow.
 const LARGEST: f32 = 1e19;
 

@@ -43,7 +43,7 @@ impl Encoding for Nullable {
         let validity: ArrayRef = Arc::new(BooleanArray::new(nulls.inner().clone(), None));
         let values = filled(array, nulls)?;
         let validity = context.child(ID, &validity, Role::Values)?;
-        let values = context.child(ID, &values, Role::Values)?;
+        let values = context.child_of_rows(ID, &values, Role::Values, Some(nulls.clone()))?;
         Ok(Some(
             Node::new(ID, array.len())
                 .with_child(validity)

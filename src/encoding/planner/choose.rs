@@ -62,6 +62,7 @@ pub fn run(
         known: context.known.clone(),
         chain: context.chain.clone(),
         training: context.training.clone(),
+        valid: context.valid.clone(),
         arguments: arguments.to_vec(),
     };
     let node = encoding.encode(array, &mut inner);

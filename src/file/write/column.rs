@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
-use super::loss::LossMeter;
+use super::loss::{LossMeter, Rounding};
 use super::readback::ExpectedColumn;
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
@@ -108,6 +108,11 @@ impl ColumnWriter {
             shared: None,
             most_shared: SHARED.min(SHARED_IN_ALL / columns.max(1)),
         })
+    }
+
+    /// Takes note of what the values lost before they came here.
+    pub fn rounded(&mut self, rounding: Rounding) {
+        self.loss.rounded(rounding);
     }
 
     /// Encodes the column's share of a section.

@@ -22,6 +22,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use prost::Message;
 
 use self::column::{CHUNK_ROWS, ColumnWriter, EncodedChunk, SegmentSink};
+pub use self::loss::Rounding;
 use self::readback::Expected;
 pub use self::sink::{AtomicFile, Sink};
 pub use self::specs::glob;
@@ -99,6 +100,8 @@ pub struct Writer<S: Sink = AtomicFile> {
     pending_bytes: u64,
     zone_rows: usize,
     columns: Option<Vec<ColumnWriter>>,
+    /// What columns lost before they came here, by name.
+    roundings: Vec<(String, Rounding)>,
     table: EncodingTable,
     rows: u64,
     arrow_bytes: u64,
@@ -200,6 +203,7 @@ impl<S: Sink> Writer<S> {
             pending_bytes: 0,
             zone_rows,
             columns: None,
+            roundings: Vec::new(),
             table: EncodingTable::default(),
             rows: 0,
             arrow_bytes: 0,
@@ -216,6 +220,12 @@ impl<S: Sink> Writer<S> {
     pub fn add_metadata(&mut self, key: &str, value: &str) {
         let pair = (key.to_owned(), value.to_owned());
         self.options.metadata.push(pair);
+    }
+
+    /// Says what the values of a column lost before they are given to this writer, once for all rows: it
+    /// counts in the loss that a lossy column states.
+    pub fn add_rounding(&mut self, column: &str, rounding: Rounding) {
+        self.roundings.push((column.to_owned(), rounding));
     }
 
     /// Adds rows. The batch's types must be the schema's; metadata may differ.
@@ -486,14 +496,12 @@ impl<S: Sink> Writer<S> {
         let mut directory = Vec::new();
         let mut blocks = Vec::new();
         let mut found = Vec::new();
-        for (index, column) in self
-            .columns
-            .take()
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-        {
+        let columns = self.columns.take().unwrap_or_default();
+        for (index, mut column) in columns.into_iter().enumerate() {
             let (name, role) = (column.spec.field.name().clone(), column.spec.role);
+            if let Some((_, rounding)) = self.roundings.iter().find(|(n, _)| *n == name) {
+                column.rounded(*rounding);
+            }
             let (block, expected) = column.finish(index as u32, &mut self.table, &mut self.out)?;
             found.extend(expected);
             blocks.push((name, role, block.encode_to_vec()));

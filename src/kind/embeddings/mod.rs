@@ -7,6 +7,7 @@
 pub mod columns;
 mod import;
 pub mod search;
+mod single;
 pub mod source;
 
 pub use columns::NotFinite;
