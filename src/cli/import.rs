@@ -206,6 +206,7 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
                 header,
                 delimiter: args.delimiter,
             },
+            ..SourceOptions::default()
         },
     };
     let mut meter = Meter::new(quiet, true);
