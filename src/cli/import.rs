@@ -210,6 +210,7 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
                 header,
                 delimiter: args.delimiter,
             },
+            ..SourceOptions::default()
         },
         unchecked: args.no_verify,
     };

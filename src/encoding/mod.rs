@@ -97,7 +97,7 @@ encodings! {
         view::LogView,
     }
     /// Validity and nested arrays: structure around other encodings.
-    nested {
+    nested [under] {
         nullable::Nullable,
         null::Null,
         list::List,

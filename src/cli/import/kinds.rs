@@ -113,7 +113,11 @@ pub(super) fn embeddings(
     let done = match files_of_vectors(sources) {
         true => embeddings::import(sources, target, &options)?,
         false => {
-            let source = source::open(sources, &SourceOptions::default(), &mut |_, _| {})?;
+            let reading = SourceOptions {
+                vectors: true,
+                ..SourceOptions::default()
+            };
+            let source = source::open(sources, &reading, &mut |_, _| {})?;
             let (schema, mut batches) = (source.schema(), source);
             embeddings::import_batches(&schema, &mut batches, target, &options)?
         }

@@ -349,3 +349,29 @@ fn rows_without_a_distance_are_not_found() {
         }
     }
 }
+
+#[test]
+fn vectors_as_python_spells_them_are_vectors() {
+    let lines = b"{\"v\":[0.5,100.16116333007812]}\n{\"v\":[-12.547256469726562,1e-05]}\n";
+    let singles = b"{\"v\":[0.5,100.16116333007812]}\n{\"v\":[-12.547256469726562,3]}\n";
+    let folder = folder(&[("a.jsonl", lines), ("b.jsonl", singles)]);
+    let run = |args: &[&str]| ok(pilaster(folder.path(), args));
+    for (name, float) in [("a", "Float64"), ("b", "Float32")] {
+        let (source, target) = (format!("{name}.jsonl"), format!("{name}.pil"));
+        run(&["import", "-q", &source, &target, "--kind", "embeddings"]);
+        let sql = format!("SELECT arrow_typeof(v) AS t FROM '{target}' LIMIT 1");
+        let found = run(&["sql", "--format", "csv", &sql]);
+        assert!(found.contains(float), "{found}");
+    }
+    run(&["import", "-q", "a.jsonl", "t.pil"]);
+    let back = run(&["export", "t.pil", "-", "--format", "jsonl"]);
+    let numbers = |text: &str| -> Vec<u64> {
+        let list = |line: &str| -> Vec<u64> {
+            let inside = line.trim_start_matches("{\"v\":[").trim_end_matches("]}");
+            let numbers = inside.split(',').map(|n| n.parse::<f64>().unwrap());
+            numbers.map(f64::to_bits).collect()
+        };
+        text.lines().flat_map(list).collect()
+    };
+    assert_eq!(numbers(&back), numbers(std::str::from_utf8(lines).unwrap()));
+}

@@ -62,6 +62,11 @@ pub fn nested_types() -> Vec<DataType> {
             false,
         ),
     ]));
+    let flags = Struct(Fields::from(vec![
+        Field::new("flag", Boolean, false),
+        Field::new("word", FixedSizeBinary(2), false),
+        Field::new("list", List(item(Int8)), true),
+    ]));
     // Two heads of keys, as in a key/value cache.
     let about = [("pilaster.kv.side", "k"), ("pilaster.kv.head_dim", "2")];
     let about = about.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -89,6 +94,16 @@ pub fn nested_types() -> Vec<DataType> {
             Field::new("list", List(item(Decimal128(12, 2))), true),
         ])),
         Struct(Fields::empty()),
+        Struct(Fields::from(vec![
+            Field::new("flag", Boolean, true),
+            Field::new("word", FixedSizeBinary(3), false),
+            Field::new("sign", Dictionary(Box::new(Int8), Box::new(Utf8)), true),
+            Field::new("nothing", Null, true),
+            Field::new("pair", FixedSizeList(item(flags.clone()), 2), true),
+        ])),
+        FixedSizeList(full(flags), 3),
+        FixedSizeList(full(Dictionary(Box::new(Int16), Box::new(Utf8))), 2),
+        FixedSizeList(full(Utf8View), 2),
         Map(Arc::new(Field::new("entries", entries, false)), false),
     ]
 }

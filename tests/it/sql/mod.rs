@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod kv;
 mod logs;
+mod nested;
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;

@@ -15,9 +15,10 @@ use super::source::csv::{Dialect, STYLE_KEY};
 use crate::error::{Error, Result};
 use crate::file::File;
 
-mod columnar;
 mod csv;
+mod ipc;
 mod json;
+mod parquet;
 mod target;
 
 pub use csv::CsvSink;
@@ -84,9 +85,9 @@ pub fn sink<'a>(
     Ok(match format {
         ExportFormat::Csv => Box::new(CsvSink::new(schema, out)?),
         ExportFormat::JsonLines => Box::new(json::JsonSink::new(schema, out)?),
-        ExportFormat::Parquet => Box::new(columnar::ParquetSink::new(schema, out)?),
-        ExportFormat::Arrow => Box::new(columnar::ArrowSink::file(schema, out)?),
-        ExportFormat::ArrowStream => Box::new(columnar::ArrowSink::stream(schema, out)?),
+        ExportFormat::Parquet => Box::new(parquet::ParquetSink::new(schema, out)?),
+        ExportFormat::Arrow => Box::new(ipc::ArrowSink::file(schema, out)?),
+        ExportFormat::ArrowStream => Box::new(ipc::ArrowSink::stream(schema, out)?),
     })
 }
 
@@ -163,6 +164,18 @@ fn refused(error: ArrowError) -> Error {
         ArrowError::IoError(_, source) => Error::io("cannot write", source),
         other => Error::invalid(other.to_string()),
     }
+}
+
+/// What the formatters print for durations that are too long for them.
+const INVALID: &str = "<invalid>";
+
+/// A value that has no text; `row` counts from zero.
+fn unprintable(column: &str, row: u64) -> Error {
+    Error::invalid(format!(
+        "column '{column}', row {}: the value is too far off to be printed as a time; write .parquet or \
+         .arrow, or cast it to an integer with `pilaster sql`",
+        row + 1
+    ))
 }
 
 /// An I/O error while writing.

@@ -46,6 +46,9 @@ pub(crate) struct Guess {
     /// Very small or large floats written without and with an exponent.
     plain_extreme: bool,
     exponent: bool,
+    /// Floats between two shortest decimals of which the even one and the larger one was written.
+    even: bool,
+    larger: bool,
     form: Option<TimeForm>,
     spelling: Option<BoolStyle>,
     scratch: Vec<u8>,
@@ -72,6 +75,8 @@ impl Default for Guess {
             whole_point: false,
             plain_extreme: false,
             exponent: false,
+            even: false,
+            larger: false,
             form: None,
             spelling: None,
             scratch: Vec::new(),
@@ -194,7 +199,7 @@ impl Guess {
         self.plain_extreme |= wants_exponent(value);
         let style = FloatStyle {
             point: number.scale == 1 && number.trailing_zero,
-            exponent: false,
+            ..FloatStyle::default()
         };
         self.prints(cell, value, style)
     }
@@ -211,16 +216,32 @@ impl Guess {
         }
         self.exponent = true;
         let style = FloatStyle {
-            point: false,
             exponent: true,
+            ..FloatStyle::default()
         };
         self.prints(cell, value, style)
     }
 
     fn prints(&mut self, cell: &[u8], value: f64, style: FloatStyle) -> u8 {
-        self.scratch.clear();
-        print_float(&mut self.scratch, value, style);
-        if self.scratch == cell { FLOAT } else { 0 }
+        for larger in [false, true] {
+            self.scratch.clear();
+            print_float(&mut self.scratch, value, FloatStyle { larger, ..style });
+            if self.scratch == cell {
+                if larger {
+                    self.larger = true;
+                } else if !self.even {
+                    self.scratch.clear();
+                    let other = FloatStyle {
+                        larger: true,
+                        ..style
+                    };
+                    print_float(&mut self.scratch, value, other);
+                    self.even = self.scratch != cell;
+                }
+                return FLOAT;
+            }
+        }
+        0
     }
 
     fn time(&mut self, cell: &[u8]) -> u8 {
@@ -314,7 +335,10 @@ impl Guess {
             }
         }
         let point = self.whole_point;
-        let float = may(FLOAT) && !(self.whole && point) && !(self.plain_extreme && self.exponent);
+        let float = may(FLOAT)
+            && !(self.whole && point)
+            && !(self.plain_extreme && self.exponent)
+            && !(self.even && self.larger);
         // Numbers with one digit behind the point are most often floats that some program wrote
         // with `.0`.
         if may(DECIMAL)
@@ -328,6 +352,7 @@ impl Guess {
             style.float = FloatStyle {
                 point,
                 exponent: self.exponent,
+                larger: self.larger,
             };
             return Some(DataType::Float64);
         }

@@ -98,6 +98,7 @@ impl Style {
             (self.unnamed, "unnamed"),
             (self.float.point, "point"),
             (self.float.exponent, "exponent"),
+            (self.float.larger, "larger"),
             (self.boolean == BoolStyle::Title, "True"),
             (self.boolean == BoolStyle::Upper, "TRUE"),
         ] {
@@ -120,6 +121,7 @@ impl Style {
                 "unnamed" => style.unnamed = true,
                 "point" => style.float.point = true,
                 "exponent" => style.float.exponent = true,
+                "larger" => style.float.larger = true,
                 "True" => style.boolean = BoolStyle::Title,
                 "TRUE" => style.boolean = BoolStyle::Upper,
                 "null=\"\"" => style.missing = Missing::QuotedEmpty,
@@ -221,6 +223,7 @@ mod tests {
                     float: FloatStyle {
                         point: true,
                         exponent: true,
+                        larger: true,
                     },
                     boolean: BoolStyle::Upper,
                     time: Some(TimeForm {
