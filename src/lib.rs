@@ -46,13 +46,16 @@ pub mod file;
 pub mod kind;
 #[cfg(feature = "query")]
 pub mod query;
+#[cfg(all(feature = "query", feature = "sources"))]
+mod texts;
 
 pub use encoding::{CompareOp, Profile};
 pub use error::{Error, Result};
 pub use file::{Compare, File, ScanRequest, WriteOptions, WriteSummary, Writer};
 
 /// A DataFusion session that reads and writes `.pil` files in SQL; tables that are written with the
-/// archive profile are coded across columns.
+/// archive profile are coded across columns. CSV and JSON lines are read and written as `import` and
+/// `export` do it (feature `sources`).
 ///
 /// ```
 /// # use datafusion::prelude::SessionConfig;
@@ -69,5 +72,11 @@ pub fn session(
     config: datafusion::prelude::SessionConfig,
 ) -> datafusion::common::Result<datafusion::prelude::SessionContext> {
     let layouts = query::Layouts(kind::tables::layout::layout_for);
-    query::session_with(config.with_extension(std::sync::Arc::new(layouts)))
+    let config = config.with_extension(std::sync::Arc::new(layouts));
+    #[cfg(feature = "sources")]
+    let config = {
+        let texts = query::TextFormats(std::sync::Arc::new(texts::TableTexts));
+        config.with_extension(std::sync::Arc::new(texts))
+    };
+    query::session_with(config)
 }

@@ -40,11 +40,15 @@ mod config;
 mod distances;
 mod driver;
 mod fileplan;
+mod files;
 mod format;
+mod hive;
 mod metrics;
+mod monotone;
 mod near;
 mod needles;
 mod opener;
+mod precise;
 mod prune;
 mod schema;
 mod search;
@@ -53,6 +57,8 @@ mod source;
 mod split;
 mod statistics;
 mod table;
+mod text;
+mod textsink;
 
 use std::sync::Arc;
 
@@ -64,11 +70,13 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_session::SessionStore;
 
 pub use config::{Layouts, PilasterOptions};
+pub use files::FilesTable;
 pub use format::{EXTENSION, PilasterFormat, PilasterFormatFactory};
 pub use search::DISTANCE;
 pub use sink::PilasterSink;
 pub use source::PilasterSource;
 pub use table::{NumberedTable, PilasterTableFactory};
+pub use text::{Publish, TextFiles, TextFormats, TextKind, TextOptions, TextRows};
 
 /// A context that reads and writes `.pil` files.
 pub fn session() -> Result<SessionContext> {
@@ -98,6 +106,7 @@ pub fn register(context: &SessionContext) -> Result<()> {
     if state.get_file_format_factory(EXTENSION).is_some() {
         return Ok(());
     }
+    *state = precise::with_rules(state.clone());
     let options = state.config_mut().options_mut();
     options.extensions.insert(PilasterOptions::default());
     // DataFusion 55 builds this filter from those of several MIN and MAX whose argument is a plain
@@ -111,6 +120,16 @@ pub fn register(context: &SessionContext) -> Result<()> {
             .insert(name.to_uppercase(), Arc::new(PilasterTableFactory));
     }
     distances::register(&mut state)?;
+    if let Some(texts) = state.config().get_extension::<TextFormats>() {
+        for (extension, kind) in text::EXTENSIONS {
+            let factory = text::TextFormatFactory {
+                extension,
+                kind,
+                files: Arc::clone(&texts.0),
+            };
+            state.register_file_format(Arc::new(factory), true)?;
+        }
+    }
     let session = SessionStore::new();
     session.with_state(context.state_weak_ref());
     let paths = Arc::new(table::PathTableFactory { session });

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
@@ -18,19 +19,19 @@ type Expr = Arc<dyn PhysicalExpr>;
 /// The texts that each row that passes must hold, with the columns of the file that hold them.
 pub(crate) fn needles(filter: &ColumnFilter) -> Vec<(usize, Needles)> {
     let conjuncts = split_conjunction(&filter.expr).into_iter();
-    let found = conjuncts.filter_map(asked);
+    let found = conjuncts.filter_map(|conjunct| asked(conjunct, &filter.schema));
     found
         .filter_map(|(column, needles)| Some((*filter.columns.get(column)?, needles)))
         .collect()
 }
 
 /// The column and the texts of one condition.
-fn asked(expr: &Expr) -> Option<(usize, Needles)> {
+fn asked(expr: &Expr, schema: &Schema) -> Option<(usize, Needles)> {
     if let Some(like) = expr.downcast_ref::<LikeExpr>() {
         let literal = text(like.pattern()).filter(|_| !like.negated())?;
         let part = longest_part(&literal)?;
         let needles = Needles::of_text(&part, like.case_insensitive())?;
-        return Some((column(like.expr())?, needles));
+        return Some((column(like.expr(), schema)?, needles));
     }
     if let Some(list) = expr.downcast_ref::<InListExpr>() {
         let texts = list.list().iter().filter(|_| !list.negated());
@@ -43,7 +44,7 @@ fn asked(expr: &Expr) -> Option<(usize, Needles)> {
             ignore_case: false,
             decide: false,
         };
-        return Some((column(list.expr())?, needles));
+        return Some((column(list.expr(), schema)?, needles));
     }
     if let Some(call) = expr.downcast_ref::<ScalarFunctionExpr>() {
         let [value, literal] = call.args() else {
@@ -55,7 +56,7 @@ fn asked(expr: &Expr) -> Option<(usize, Needles)> {
             "regexp_like" => Needles::of_regex(&literal, false).ok()??,
             _ => return None,
         };
-        return Some((column(value)?, needles));
+        return Some((column(value, schema)?, needles));
     }
     let binary = expr.downcast_ref::<BinaryExpr>()?;
     let (left, right) = (binary.left(), binary.right());
@@ -65,33 +66,44 @@ fn asked(expr: &Expr) -> Option<(usize, Needles)> {
                 Some(literal) => (left, literal),
                 None => (right, text(left)?),
             };
-            Some((column(value)?, Needles::of_text(&literal, false)?))
+            Some((column(value, schema)?, Needles::of_text(&literal, false)?))
         }
         Operator::RegexMatch | Operator::RegexIMatch => {
             let ignore_case = *binary.op() == Operator::RegexIMatch;
             let needles = Needles::of_regex(&text(right)?, ignore_case).ok()??;
-            Some((column(left)?, needles))
+            Some((column(left, schema)?, needles))
         }
         Operator::LikeMatch | Operator::ILikeMatch => {
             let part = longest_part(&text(right)?)?;
             let ignore_case = *binary.op() == Operator::ILikeMatch;
-            Some((column(left)?, Needles::of_text(&part, ignore_case)?))
+            Some((column(left, schema)?, Needles::of_text(&part, ignore_case)?))
         }
         Operator::Or => {
-            let ((a, mut one), (b, other)) = (asked(left)?, asked(right)?);
+            let ((a, mut one), (b, other)) = (asked(left, schema)?, asked(right, schema)?);
             one.texts.extend(other.texts);
             (a == b && one.ignore_case == other.ignore_case).then_some((a, one))
         }
         // Any of the conditions will do.
-        Operator::And => asked(left).or_else(|| asked(right)),
+        Operator::And => asked(left, schema).or_else(|| asked(right, schema)),
         _ => None,
     }
 }
 
-fn column(expr: &Expr) -> Option<usize> {
-    match expr.downcast_ref::<CastExpr>() {
-        Some(cast) => column(cast.expr()),
-        None => Some(expr.downcast_ref::<Column>()?.index()),
+/// A column of text, perhaps cast to other types of text: no other cast keeps the letters.
+fn column(expr: &Expr, schema: &Schema) -> Option<usize> {
+    if let Some(cast) = expr.downcast_ref::<CastExpr>() {
+        return column(cast.expr(), schema).filter(|_| is_text(cast.cast_type()));
+    }
+    let index = expr.downcast_ref::<Column>()?.index();
+    let field = schema.fields().get(index)?;
+    is_text(field.data_type()).then_some(index)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
     }
 }
 

@@ -27,6 +27,7 @@ use super::cache::{OpenedFile, OpenedFiles};
 use super::driver::{ByteBudget, StoredFile, external};
 use super::fileplan::{FilePlan, Rewriter, partition_literals};
 use super::metrics::ScanMetrics;
+use super::monotone::keeping_order;
 use super::near::NearFilter;
 use super::prune::{DynamicPruner, RowFilter, ZoneBounds, evaluate};
 use super::source::SortHint;
@@ -125,7 +126,8 @@ impl PilasterOpener {
             columns.iter().all(|c| c.index() < schema.fields().len())
         };
         let conjuncts = split_conjunction(&predicate).into_iter().filter(stored);
-        let Some(predicate) = conjunction_opt(conjuncts.cloned()) else {
+        let predicate = conjunction_opt(conjuncts.cloned());
+        let Some(predicate) = predicate.and_then(|p| keeping_order(&p, schema)) else {
             return Ok(false);
         };
         let errors = self.metrics.predicate_errors.clone();

@@ -20,6 +20,7 @@ use datafusion::physical_plan::metrics::{Count, PruningMetrics};
 use datafusion_pruning::build_pruning_predicate;
 
 use super::fileplan::ColumnFilter;
+use super::monotone::keeping_order;
 use super::needles::needles;
 use crate::encoding::Needles;
 use crate::error::Error;
@@ -93,7 +94,10 @@ impl ZoneBounds {
         errors: &Count,
     ) -> Vec<bool> {
         let all = || vec![true; self.count];
-        let Some(predicate) = build_pruning_predicate(Arc::clone(filter), schema, errors) else {
+        let Some(filter) = keeping_order(filter, schema) else {
+            return all();
+        };
+        let Some(predicate) = build_pruning_predicate(filter, schema, errors) else {
             return all();
         };
         predicate.prune(self).unwrap_or_else(|_| {

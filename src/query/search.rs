@@ -13,11 +13,11 @@ use datafusion::common::{
     DFSchema, Result, ScalarValue, TableReference, exec_datafusion_err, plan_datafusion_err,
     plan_err,
 };
-use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
 
+use super::files::FilesTable;
 use super::format::PilasterFormat;
 use super::table::{NumberedTable, PathTableFactory};
 use crate::file::ROW_ID;
@@ -82,8 +82,8 @@ impl VectorSearch {
         if table.is::<NumberedTable>() {
             return Ok(table);
         }
-        match table.downcast_ref::<ListingTable>() {
-            Some(files) if files.options().format.is::<PilasterFormat>() => {
+        match table.downcast_ref::<FilesTable>() {
+            Some(files) if files.listing().options().format.is::<PilasterFormat>() => {
                 Ok(Arc::new(NumberedTable::new(files.clone())?))
             }
             _ => plan_err!("vector_search looks in .pil files; '{name}' is none"),

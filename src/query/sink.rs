@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use super::config::{Layouts, WriteSettings};
 use super::driver::external;
 use super::format::EXTENSION;
+use super::hive;
 use crate::file::{CompleteFile, Writer};
 
 /// Piece of an upload to a remote store.
@@ -256,7 +257,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// A name that no other write has, and that sorts by time.
-fn unique() -> String {
+pub(super) fn unique() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |d| d.as_nanos() as u64);
@@ -327,7 +328,14 @@ impl DataSink for PilasterSink {
     ) -> Result<u64> {
         match self.config.table_partition_cols.is_empty() {
             true => self.write_in_order(data, context).await,
-            false => FileSink::write_all(self, data, context).await,
+            false => {
+                let (task, files) = hive::deal(&self.config, unique(), data)?;
+                let store = context
+                    .runtime_env()
+                    .object_store(&self.config.object_store_url)?;
+                self.spawn_writer_tasks_and_join(context, task, files, store)
+                    .await
+            }
         }
     }
 }

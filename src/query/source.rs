@@ -122,6 +122,17 @@ impl PilasterSource {
         Ok(source)
     }
 
+    /// With other types for the columns that folders name.
+    pub(crate) fn with_partition_fields(&self, fields: &[FieldRef]) -> Self {
+        let table_schema = TableSchema::builder(Arc::clone(self.table_schema.file_schema()))
+            .with_table_partition_cols(fields.to_vec())
+            .build();
+        Self {
+            table_schema,
+            ..self.clone()
+        }
+    }
+
     fn contains_dynamic_filter(&self) -> bool {
         let mut found = false;
         if let Some(predicate) = &self.predicate {

@@ -32,20 +32,22 @@ use datafusion_session::SessionStore;
 use object_store::ObjectStoreExt;
 
 use super::config::PilasterOptions;
+use super::files::FilesTable;
 use super::format::{EXTENSION, PilasterFormat};
 use super::source::{PilasterSource, row_id_field};
+use super::text::TextFormat;
 use crate::file::ROW_ID;
 
 /// A table of `.pil` files with row numbers.
 #[derive(Debug)]
 pub struct NumberedTable {
-    files: ListingTable,
+    files: FilesTable,
     schema: SchemaRef,
 }
 
 impl NumberedTable {
     /// The files of a table, numbered; fails if it has a column of that name.
-    pub(crate) fn new(files: ListingTable) -> Result<Self> {
+    pub(crate) fn new(files: FilesTable) -> Result<Self> {
         let schema = files.schema();
         if schema.index_of(ROW_ID).is_ok() {
             return plan_err!(
@@ -194,6 +196,7 @@ impl TableProvider for NumberedTable {
 
 /// The table as the session wants it.
 fn table(files: ListingTable, options: &PilasterOptions) -> Result<Arc<dyn TableProvider>> {
+    let files = FilesTable::new(files)?;
     Ok(match options.row_id {
         true => Arc::new(NumberedTable::new(files)?),
         false => Arc::new(files),
@@ -273,9 +276,13 @@ impl UrlTableFactory for PathTableFactory {
             .infer_schema(&state)
             .await?;
         let files = ListingTable::try_new(config)?;
-        match files.options().format.is::<PilasterFormat>() {
-            true => table(files, &PilasterOptions::of(&state)).map(Some),
-            false => Ok(Some(Arc::new(files))),
+        let format = &files.options().format;
+        if format.is::<PilasterFormat>() {
+            return table(files, &PilasterOptions::of(&state)).map(Some);
         }
+        Ok(Some(match format.is::<TextFormat>() {
+            true => Arc::new(FilesTable::new(files)?),
+            false => Arc::new(files),
+        }))
     }
 }

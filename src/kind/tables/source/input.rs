@@ -53,6 +53,31 @@ impl Input {
         })
     }
 
+    /// Opens a path as [`Self::open`] does; a file that gzip, zstd or xz has packed is unpacked into a
+    /// temporary file.
+    pub fn open_unpacked(path: &Path) -> Result<Self> {
+        let input = Self::open(path)?;
+        let head = input.head(6)?;
+        let packed = input.rewind()?;
+        let failed = |e| Error::io(format!("cannot unpack {}", input.name), e);
+        let unpacked = if head.starts_with(&[0x1f, 0x8b]) {
+            Self::spool(flate2::read::MultiGzDecoder::new(packed))?
+        } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Self::spool(zstd::Decoder::new(packed).map_err(failed)?)?
+        } else if head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
+            Self::spool(liblzma::read::XzDecoder::new_multi_decoder(packed))?
+        } else {
+            return Ok(input);
+        };
+        let inner = path.file_stem().map(Path::new).and_then(Path::extension);
+        let extension = inner.and_then(|e| e.to_str()).unwrap_or_default();
+        Ok(Self {
+            extension: extension.to_ascii_lowercase(),
+            name: input.name,
+            ..unpacked
+        })
+    }
+
     fn spool(mut from: impl Read) -> Result<Self> {
         let mut scratch = Scratch::create()?;
         let size = std::io::copy(&mut from, scratch.file())

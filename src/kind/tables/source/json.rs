@@ -27,6 +27,8 @@ pub(crate) struct JsonSource {
     inputs: Vec<Input>,
     schema: SchemaRef,
     decoder: Decoder,
+    /// What lines hold that no first pass has seen.
+    check: Option<Members>,
     current: Option<Lines>,
     begun: usize,
     finished: u64,
@@ -66,6 +68,27 @@ impl Lines {
         Error::io(format!("cannot read {}", self.name), e)
     }
 
+    /// Adds the line to what is known of the members.
+    fn walk(&self, members: &mut Members, vectors: bool) -> Result<()> {
+        let text = std::str::from_utf8(&self.bytes).map_err(|e| {
+            Error::invalid(format!(
+                "{}, line {}, byte {}: not UTF-8, which JSON has to be",
+                self.name,
+                self.line,
+                e.valid_up_to() + 1
+            ))
+        })?;
+        Walk::line(text, members, vectors).map_err(|e| {
+            Error::invalid(format!(
+                "{}, line {}, byte {}: {}",
+                self.name,
+                self.line,
+                e.at + 1,
+                e.what
+            ))
+        })
+    }
+
     /// Reads the next line that is not blank; false at the end.
     fn next(&mut self) -> Result<bool> {
         loop {
@@ -96,6 +119,24 @@ impl Lines {
 impl JsonSource {
     /// Reads all inputs once to find the types.
     pub(crate) fn open(inputs: Vec<Input>, vectors: bool, scanning: Scanning<'_>) -> Result<Self> {
+        Self::typed(inputs, u64::MAX, vectors, scanning)
+    }
+
+    /// Reads the first `sample` bytes of the inputs to find the types.
+    pub(crate) fn open_sampled(
+        inputs: Vec<Input>,
+        sample: u64,
+        scanning: Scanning<'_>,
+    ) -> Result<Self> {
+        Self::typed(inputs, sample, false, scanning)
+    }
+
+    fn typed(
+        inputs: Vec<Input>,
+        sample: u64,
+        vectors: bool,
+        scanning: Scanning<'_>,
+    ) -> Result<Self> {
         let mut members = Members::default();
         let total: u64 = inputs.iter().map(Input::size).sum();
         let mut seen = 0;
@@ -103,25 +144,9 @@ impl JsonSource {
         for input in &inputs {
             let mut lines = Lines::open(input)?;
             let mut reported = 0;
-            while lines.next()? {
+            while seen + lines.consumed <= sample && lines.next()? {
                 any = true;
-                let text = std::str::from_utf8(&lines.bytes).map_err(|e| {
-                    Error::invalid(format!(
-                        "{}, line {}, byte {}: not UTF-8, which JSON has to be",
-                        lines.name,
-                        lines.line,
-                        e.valid_up_to() + 1
-                    ))
-                })?;
-                Walk::line(text, &mut members, vectors).map_err(|e| {
-                    Error::invalid(format!(
-                        "{}, line {}, byte {}: {}",
-                        lines.name,
-                        lines.line,
-                        e.at + 1,
-                        e.what
-                    ))
-                })?;
+                lines.walk(&mut members, vectors)?;
                 if lines.consumed - reported > 4 << 20 {
                     reported = lines.consumed;
                     scanning(seen + reported, total);
@@ -136,6 +161,15 @@ impl JsonSource {
             )));
         }
         let schema = Arc::new(Schema::new(members.fields(vectors)));
+        Self::decoding(inputs, schema, None)
+    }
+
+    /// Reads an input in the columns of a schema; a value that does not fit is an error.
+    pub(crate) fn with_schema(input: Input, schema: SchemaRef) -> Result<Self> {
+        Self::decoding(vec![input], schema, Some(Members::default()))
+    }
+
+    fn decoding(inputs: Vec<Input>, schema: SchemaRef, check: Option<Members>) -> Result<Self> {
         let decoder = ReaderBuilder::new(Arc::clone(&schema))
             .with_batch_size(BATCH_ROWS)
             // Text columns of numbers keep the digits.
@@ -145,6 +179,7 @@ impl JsonSource {
             inputs,
             schema,
             decoder,
+            check,
             current: None,
             begun: 0,
             finished: 0,
@@ -167,6 +202,16 @@ impl JsonSource {
                 self.finished += lines.consumed;
                 self.current = None;
                 continue;
+            }
+            if let Some(members) = &mut self.check {
+                lines.walk(members, false)?;
+                if let Some(column) = members.unfit(self.schema.fields()) {
+                    return Err(Error::invalid(format!(
+                        "{}, line {}, column '{column}': the value is not of the type that the lines \
+                         at the beginning have; import the file, which looks at all lines first",
+                        lines.name, lines.line
+                    )));
+                }
             }
             let refuse = |e| Error::invalid(format!("{}, line {}: {e}", lines.name, lines.line));
             self.decoder.decode(&lines.bytes).map_err(refuse)?;

@@ -24,7 +24,7 @@ pub(crate) enum Shape {
 }
 
 /// What is known of the numbers at one place.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Numbers {
     negative: bool,
     over_i64: bool,
@@ -65,6 +65,25 @@ impl Shape {
             Shape::List(_) => "a list",
             Shape::Struct(_) => "an object",
         }
+    }
+
+    /// The place below this one whose values are not of a type, if there is one.
+    fn unfit(&self, path: &str, data_type: &DataType) -> Option<String> {
+        let fits = match (self, data_type) {
+            (Shape::Unknown, _) => true,
+            (Shape::Number(n), _) => n.fit(data_type),
+            // Text, or numbers that are kept as text.
+            (Shape::Text, DataType::Utf8) | (Shape::Boolean, DataType::Boolean) => true,
+            (Shape::List(item), DataType::List(field)) => {
+                return item.unfit(path, field.data_type());
+            }
+            (Shape::Struct(members), DataType::Struct(fields)) => {
+                let below = members.unfit(fields)?;
+                return Some(format!("{path}.{below}"));
+            }
+            _ => false,
+        };
+        (!fits).then(|| path.to_owned())
     }
 
     /// The type that holds all values seen.
@@ -145,6 +164,28 @@ impl Numbers {
             _ => DataType::Float64,
         }
     }
+
+    /// Whether the numbers are values of a type.
+    fn fit(&self, data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Utf8 => true,
+            DataType::Float64 => {
+                // As they would beside a fraction.
+                let beside = Self {
+                    float: true,
+                    ..self.clone()
+                };
+                beside.data_type(false) == DataType::Float64
+            }
+            DataType::UInt64 => !self.negative && self.data_type(false).is_integer(),
+            DataType::Decimal128(digits, scale) | DataType::Decimal256(digits, scale) => {
+                let (digits, scale) = (i64::from(*digits), i64::from(*scale));
+                let exact = !self.minus_zero && !self.infinite;
+                exact && self.scale <= scale && self.whole + scale <= digits
+            }
+            other => self.data_type(false) == *other,
+        }
+    }
 }
 
 impl Members {
@@ -155,6 +196,23 @@ impl Members {
             .iter()
             .map(|(name, shape)| Arc::new(Field::new(name, shape.data_type(lists(shape)), true)))
             .collect()
+    }
+
+    /// The first place whose values are not of the type that fields give it, if there is one.
+    pub(crate) fn unfit(&self, fields: &Fields) -> Option<String> {
+        for (at, (name, shape)) in self.shapes.iter().enumerate() {
+            // Most members come in the order of the fields.
+            let here = fields.get(at).filter(|f| f.name() == name);
+            let field = here.or_else(|| fields.iter().find(|f| f.name() == name));
+            let unfit = match field {
+                Some(field) => shape.unfit(name, field.data_type()),
+                None => Some(name.clone()),
+            };
+            if unfit.is_some() {
+                return unfit;
+            }
+        }
+        None
     }
 
     /// The place of a member; the members of most objects come in the same order.

@@ -25,6 +25,8 @@ pub use csv::CsvOptions;
 pub use input::Input;
 pub(crate) use input::Scratch;
 pub(in crate::kind::tables) use parquet::CREATED_BY;
+#[cfg(feature = "query")]
+pub(crate) use json::JsonSource;
 
 /// Rows of a batch at most; fewer where rows are wide.
 pub(crate) const BATCH_ROWS: usize = 8192;

@@ -8,7 +8,7 @@ use arrow::datatypes::*;
 
 use super::super::number::numeral;
 use super::cell;
-use super::infer::missing;
+use super::infer::{Guess, missing};
 use super::style::{Missing, Style};
 use crate::error::Result;
 
@@ -43,19 +43,27 @@ impl Builder {
 
     /// Adds a cell; `None` if it does not read as the column's type.
     pub(crate) fn push(&mut self, cell: &[u8], quoted: bool) -> Option<()> {
-        let typed = !matches!(self.values, Values::Text { .. });
-        let null = match self.style.missing {
-            Missing::Empty => cell.is_empty() && (typed || !quoted),
-            Missing::QuotedEmpty => cell.is_empty(),
-            Missing::Word(word) => missing(cell) == Some(word) && (typed || !quoted),
-        };
-        if null {
+        if self.is_null(cell, quoted) {
             self.nulls.append_null();
             self.values.push_null();
             return Some(());
         }
         self.nulls.append_non_null();
         self.values.push(cell)
+    }
+
+    fn is_null(&self, cell: &[u8], quoted: bool) -> bool {
+        let typed = !matches!(self.values, Values::Text { .. });
+        match self.style.missing {
+            Missing::Empty => cell.is_empty() && (typed || !quoted),
+            Missing::QuotedEmpty => cell.is_empty(),
+            Missing::Word(word) => missing(cell) == Some(word) && (typed || !quoted),
+        }
+    }
+
+    /// Whether a cell, which no first pass has seen, is a value of the column or null.
+    pub(crate) fn fits(&self, cell: &[u8], quoted: bool, guess: &mut Guess) -> bool {
+        self.is_null(cell, quoted) || guess.allows(cell, &self.data_type, &self.style)
     }
 
     /// The array so far; the builder starts again.

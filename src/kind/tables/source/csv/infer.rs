@@ -264,6 +264,37 @@ impl Guess {
         }
     }
 
+    /// Whether a cell alone prints back in a type and style. Forgets all other cells.
+    pub(crate) fn allows(&mut self, cell: &[u8], data_type: &DataType, style: &Style) -> bool {
+        let scratch = std::mem::take(&mut self.scratch);
+        *self = Self {
+            scratch,
+            ..Self::default()
+        };
+        let kind = match data_type {
+            DataType::Utf8 => return std::str::from_utf8(cell).is_ok(),
+            DataType::Int64 | DataType::UInt64 => INTEGER,
+            DataType::Decimal128(..) => DECIMAL,
+            DataType::Float64 => FLOAT,
+            DataType::Date32 => DATE,
+            DataType::Timestamp(..) => TIMESTAMP,
+            DataType::Boolean => BOOLEAN,
+            _ => return true,
+        };
+        self.see(cell, false, false);
+        let in_range = match data_type {
+            DataType::Int64 => !self.over_i64,
+            DataType::UInt64 => !self.over_u64 && !self.negative,
+            DataType::Decimal128(precision, scale) => {
+                let digits = self.integer_digits + self.scale.unwrap_or(0);
+                self.scale == usize::try_from(*scale).ok() && digits <= usize::from(*precision)
+            }
+            DataType::Timestamp(..) => self.form == style.time,
+            _ => true,
+        };
+        self.typed && self.possible & kind != 0 && in_range
+    }
+
     /// The type and how it prints.
     pub(crate) fn decide(&self) -> (DataType, Style) {
         let mut style = Style {

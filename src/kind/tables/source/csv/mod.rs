@@ -22,7 +22,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::{BATCH_BYTES, BATCH_ROWS, Input, Scanning, Source, SourceOptions};
@@ -60,6 +60,8 @@ pub(crate) struct CsvSource {
     header: bool,
     schema: SchemaRef,
     builders: Vec<Builder>,
+    /// Looks at cells that no first pass has seen.
+    check: Option<Guess>,
     current: Option<Records<File>>,
     /// Inputs begun.
     begun: usize,
@@ -75,18 +77,20 @@ impl CsvSource {
         options: &SourceOptions,
         scanning: Scanning<'_>,
     ) -> Result<Self> {
-        let mut separators = Vec::new();
-        for input in &inputs {
-            let head = input.head(64 << 10)?;
-            let whole = head.len() as u64 == input.size();
-            let tab = matches!(input.extension(), "tsv" | "tab");
-            separators.push(dialect::separators(
-                &head,
-                whole,
-                options.csv.delimiter,
-                tab,
-            ));
-        }
+        Self::open_sampled(inputs, options, None, scanning)
+    }
+
+    /// Reads the first `sample` bytes of the inputs, or all of them, to find the types.
+    pub(crate) fn open_sampled(
+        inputs: Vec<Input>,
+        options: &SourceOptions,
+        sample: Option<u64>,
+        scanning: Scanning<'_>,
+    ) -> Result<Self> {
+        let separators = inputs
+            .iter()
+            .map(|input| separators_of(input, options))
+            .collect::<Result<Vec<_>>>()?;
         let header = match (options.csv.header, inputs.first()) {
             (Some(header), _) => header,
             (None, Some(first)) => has_header(first, separators[0])?,
@@ -94,6 +98,7 @@ impl CsvSource {
         };
         let mut survey = Survey {
             total: inputs.iter().map(Input::size).sum(),
+            sample: sample.unwrap_or(u64::MAX),
             ..Survey::default()
         };
         for (input, separators) in inputs.iter().zip(&separators) {
@@ -112,7 +117,13 @@ impl CsvSource {
         let mut fields = Vec::with_capacity(names.len());
         let mut builders = Vec::with_capacity(names.len());
         for (name, guess) in names.into_iter().zip(&survey.guesses) {
-            let (data_type, mut style) = guess.decide();
+            let (mut data_type, mut style) = guess.decide();
+            if survey.total > survey.sample
+                && let DataType::Decimal128(_, scale) = data_type
+            {
+                // Larger numbers may follow.
+                data_type = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale);
+            }
             style.unnamed = name.unnamed;
             builders.push(Builder::new(&data_type, style));
             let mut field = Field::new(name.name, data_type, true);
@@ -133,6 +144,38 @@ impl CsvSource {
             header,
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
             builders,
+            check: None,
+            current: None,
+            begun: 0,
+            finished: 0,
+            failed: false,
+        })
+    }
+
+    /// Reads an input in the columns of a schema, given by place; a cell that does not fit is an error.
+    pub(crate) fn with_schema(
+        input: Input,
+        options: &SourceOptions,
+        schema: SchemaRef,
+    ) -> Result<Self> {
+        let separators = separators_of(&input, options)?;
+        let header = match options.csv.header {
+            Some(header) => header,
+            None => has_header(&input, separators)?,
+        };
+        let style = |field: &Arc<Field>| {
+            let words = field.metadata().get(STYLE_KEY);
+            Style::from_words(words.map_or("", String::as_str))
+        };
+        let fields = schema.fields().iter();
+        let builders = fields.map(|f| Builder::new(f.data_type(), style(f)));
+        Ok(Self {
+            builders: builders.collect(),
+            inputs: vec![input],
+            separators: vec![separators],
+            header,
+            schema,
+            check: Some(Guess::default()),
             current: None,
             begun: 0,
             finished: 0,
@@ -168,6 +211,12 @@ impl CsvSource {
                 continue;
             };
             for (i, (cell, quoted)) in record.iter().enumerate() {
+                if let Some(guess) = &mut self.check
+                    && !self.builders[i].fits(cell, quoted, guess)
+                {
+                    let field = self.schema.field(i);
+                    return Err(unfit(name, record.line, field, cell));
+                }
                 if self.builders[i].push(cell, quoted).is_none() {
                     return Err(Error::invalid(format!(
                         "{name}, line {}, column '{}': the cell changed while the file was being \
@@ -222,6 +271,30 @@ impl Source for CsvSource {
     fn total_bytes(&self) -> u64 {
         self.inputs.iter().map(Input::size).sum()
     }
+}
+
+/// What parts the cells of an input.
+fn separators_of(input: &Input, options: &SourceOptions) -> Result<Separators> {
+    let head = input.head(64 << 10)?;
+    let whole = head.len() as u64 == input.size();
+    let tab = matches!(input.extension(), "tsv" | "tab");
+    Ok(dialect::separators(
+        &head,
+        whole,
+        options.csv.delimiter,
+        tab,
+    ))
+}
+
+/// A cell of another type than the cells that were looked at.
+fn unfit(file: &str, line: u64, field: &Field, cell: &[u8]) -> Error {
+    let shown: String = String::from_utf8_lossy(cell).chars().take(40).collect();
+    Error::invalid(format!(
+        "{file}, line {line}, column '{}': '{shown}' is not of type {}, as the cells at the beginning \
+         are; import the file, which looks at all cells first",
+        field.name(),
+        field.data_type()
+    ))
 }
 
 /// The next record that is a row: blank lines are skipped, ragged ones refused.
@@ -294,6 +367,8 @@ struct Survey {
     dialect: Dialect,
     seen: u64,
     total: u64,
+    /// Bytes that are looked at.
+    sample: u64,
 }
 
 impl Survey {
@@ -324,7 +399,7 @@ impl Survey {
         self.dialect.mark |= mark;
         self.dialect.crlf = records.crlf;
         let mut reported = 0;
-        loop {
+        while self.names.is_none() || self.seen + records.consumed() <= self.sample {
             let blank = match self.names {
                 None => skip_blank(&mut records)?,
                 Some(_) => 0,

@@ -1,0 +1,237 @@
+//! Comparisons that look at all digits of both sides.
+//!
+//! DataFusion 55 compares in the type of one side. It reads a text beside a column of whole seconds as
+//! whole seconds, and it moves a cast of a column to the constant on the other side, where the constant
+//! may be cut (`seconds = '..05.5'` then finds 05) or where the cast is not what it undoes (`TRY_CAST(x
+//! AS TINYINT) < 5` then finds -1000). Three rules put that right:
+//!
+//! 1. [`FineLiterals`], before types are made equal: text beside a date or a time is read with all of its
+//!    digits.
+//! 2. [`GuardCasts`], after that: casts that cannot be moved without changing an answer become a function
+//!    that nobody moves, [`Guarded`].
+//! 3. [`CompareExactly`], where constants are known: a guarded column is compared with a constant of its
+//!    own type, below, at or above which the same rows lie. So zones are pruned as for other columns.
+
+mod bounds;
+mod guard;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::expr::{Cast, InList, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan};
+use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
+
+/// A session's state with the rules.
+pub(super) fn with_rules(state: SessionState) -> SessionState {
+    let mut analyzers: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FineLiterals)];
+    analyzers.extend(state.analyzer().rules.iter().cloned());
+    analyzers.push(Arc::new(GuardCasts));
+    let mut optimizers = state.optimizers().to_vec();
+    optimizers.push(Arc::new(CompareExactly));
+    let id = state.session_id().to_owned();
+    SessionStateBuilder::new_from_existing(state)
+        .with_session_id(id)
+        .with_analyzer_rules(analyzers)
+        .with_optimizer_rules(optimizers)
+        .build()
+}
+
+/// Rewrites the expressions of a node, whose names stay.
+fn rewrite_expressions(
+    plan: LogicalPlan,
+    rewrite: &dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let source =
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        schema.merge(&source);
+    }
+    let names = NamePreserver::new(&plan);
+    let plan = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|e| rewrite(e, &schema))?;
+        Ok(rewritten.update_data(|e| name.restore(e)))
+    })?;
+    match plan.transformed {
+        true => plan.map_data(LogicalPlan::recompute_schema),
+        false => Ok(plan),
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+struct FineLiterals;
+
+impl AnalyzerRule for FineLiterals {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten =
+            plan.transform_up_with_subqueries(|plan| rewrite_expressions(plan, &fine_literals))?;
+        Ok(rewritten.data)
+    }
+
+    fn name(&self) -> &str {
+        "fine_literals"
+    }
+}
+
+/// Gives texts that are compared with a time all digits that they have.
+fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    // What has no type yet cannot be helped here: an outer column, or an error that comes later.
+    let finest = |e: &Expr| e.get_type(schema).ok().and_then(|t| finest(&t));
+    Ok(match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if bounds::is_comparison(op) => {
+            let (of_left, of_right) = (finest(&left), finest(&right));
+            let (left, a) = fine(*left, of_right.as_ref());
+            let (right, b) = fine(*right, of_left.as_ref());
+            let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
+            Transformed::new_transformed(Expr::BinaryExpr(binary), a || b)
+        }
+        Expr::Between(Between {
+            expr,
+            negated,
+            low,
+            high,
+        }) => {
+            let to = finest(&expr);
+            let (low, a) = fine(*low, to.as_ref());
+            let (high, b) = fine(*high, to.as_ref());
+            let between = Between::new(expr, negated, Box::new(low), Box::new(high));
+            Transformed::new_transformed(Expr::Between(between), a || b)
+        }
+        Expr::InList(InList {
+            expr,
+            list,
+            negated,
+        }) => {
+            let to = finest(&expr);
+            let mut any = false;
+            let list = list
+                .into_iter()
+                .map(|item| {
+                    let (item, changed) = fine(item, to.as_ref());
+                    any |= changed;
+                    item
+                })
+                .collect();
+            Transformed::new_transformed(Expr::InList(InList::new(expr, list, negated)), any)
+        }
+        other => Transformed::no(other),
+    })
+}
+
+/// The type with the most digits for texts beside a value of a type; `None` where the type itself has
+/// them.
+fn finest(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond) => {
+            None
+        }
+        DataType::Timestamp(_, zone) => {
+            Some(DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()))
+        }
+        DataType::Date32 | DataType::Date64 => {
+            Some(DataType::Timestamp(TimeUnit::Nanosecond, None))
+        }
+        DataType::Time32(_) | DataType::Time64(_) => Some(DataType::Time64(TimeUnit::Nanosecond)),
+        DataType::Dictionary(_, values) => finest(values),
+        _ => None,
+    }
+}
+
+/// A text as a value of a finer type, if it has digits that need it.
+fn fine(expr: Expr, to: Option<&DataType>) -> (Expr, bool) {
+    let (Expr::Literal(value, _), Some(to)) = (&expr, to) else {
+        return (expr, false);
+    };
+    let text = match value.try_as_str() {
+        Some(Some(text)) => text,
+        _ => return (expr, false),
+    };
+    // A date alone, and a time of whole minutes: every type reads them whole.
+    if !text.contains(':') {
+        return (expr, false);
+    }
+    let mut candidates = vec![to.clone()];
+    if let DataType::Timestamp(_, zone) = to {
+        // Nanoseconds reach from 1677 to 2262.
+        candidates.push(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()));
+    }
+    let read = candidates.iter().find_map(|to| value.cast_to(to).ok());
+    match read.filter(|v| !v.is_null()) {
+        Some(read) => (Expr::Literal(read, None), true),
+        None => (expr, false),
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+struct GuardCasts;
+
+impl AnalyzerRule for GuardCasts {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten =
+            plan.transform_up_with_subqueries(|plan| rewrite_expressions(plan, &guard_casts))?;
+        Ok(rewritten.data)
+    }
+
+    fn name(&self) -> &str {
+        "guard_casts"
+    }
+}
+
+fn guard_casts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let (inner, to, attempt) = match &expr {
+        Expr::Cast(Cast { expr, field }) => (expr, field, false),
+        Expr::TryCast(TryCast { expr, field }) => (expr, field, true),
+        _ => return Ok(Transformed::no(expr)),
+    };
+    // Constants are cast before anybody compares them.
+    if matches!(inner.as_ref(), Expr::Literal(..)) {
+        return Ok(Transformed::no(expr));
+    }
+    let Ok(from) = inner.get_type(schema) else {
+        return Ok(Transformed::no(expr));
+    };
+    match guard::needed(&from, to.data_type(), attempt) {
+        true => {
+            let call = guard::call(inner.as_ref().clone(), to.data_type().clone(), attempt);
+            Ok(Transformed::yes(call))
+        }
+        false => Ok(Transformed::no(expr)),
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+struct CompareExactly;
+
+impl OptimizerRule for CompareExactly {
+    fn name(&self) -> &str {
+        "compare_exactly"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        rewrite_expressions(plan, &bounds::compare_exactly)
+    }
+}
+
+/// A literal of a condition.
+fn truth(value: Option<bool>) -> Expr {
+    Expr::Literal(ScalarValue::Boolean(value), None)
+}
