@@ -252,7 +252,7 @@ impl Bounding {
             Metric::Cosine => {
                 for i in 0..LANES {
                     // A vector of norm zero gives 0/0: nothing is known, for who asks may want one or
-                    // null. Where a norm overflows, the distance is one.
+                    // null. Where a norm overflows nothing is known either.
                     let within = |norm: f32| norm > SMALLEST && norm < LARGEST;
                     let sound = within(norm) && within(own[i]);
                     let norms = if sound { norm * own[i] } else { 0.0 };
