@@ -75,8 +75,8 @@ pub(super) fn settled(array: ArrayRef, nulls: NullBuffer) -> Result<ArrayRef> {
 
 /// Whether a null row has elements.
 fn holds<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, nulls: &NullBuffer) -> bool {
-    let lengths = offsets.windows(2).zip(nulls.iter());
-    lengths.into_iter().any(|(w, valid)| !valid && w[0] != w[1])
+    let mut rows = offsets.windows(2).zip(nulls.iter());
+    rows.any(|(w, valid)| !valid && w[0] != w[1])
 }
 
 /// The array with zeros (nothing, where values have a length) in the rows of `nulls`, which become

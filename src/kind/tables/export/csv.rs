@@ -117,6 +117,11 @@ impl<W: Write> CsvSink<W> {
             Missing::Empty => {}
             Missing::QuotedEmpty => self.gathered.extend_from_slice(b"\"\""),
             Missing::Word(w) => self.gathered.extend_from_slice(missing_word(w).as_bytes()),
+            Missing::QuotedWord(w) => {
+                self.gathered.push(b'"');
+                self.gathered.extend_from_slice(missing_word(w).as_bytes());
+                self.gathered.push(b'"');
+            }
         }
     }
 
@@ -368,6 +373,11 @@ mod tests {
             "n\n340282366920938463463374607431768211455\n",
             "n\n18446744073709551615\n0\n",
             "k,s\n1,\"x\"\n2,NA\n3,\"NA\"\n",
+            "\"a\",\"b\"\n\"1\",\"x\"\n\"NULL\",\"y\"\n",
+            "a,b\n1,x\n\"NULL\",y\n",
+            "\"a\"\n\"1\"\n\"NA\"\nNA\n",
+            "\"a\",\"b\"\n\"1\",\"x\"\nNULL,\"y\"\n",
+            "a,b\n2024-01-01,x\n\"\\N\",y\n",
             "a\tb\nx,y\tz\n",
             "a,b\r1,2\r",
             "\"\",\"b\"\n\"1\",2\n",

@@ -304,7 +304,7 @@ mod tests {
                 "{numbers:?}"
             );
         }
-        let long = format!("1{}", "0".repeat(60));
+        let long = format!("1{}1", "0".repeat(59));
         assert_eq!(type_of(&[&long, "1.25"]), DataType::Decimal256(63, 2));
         assert_eq!(type_of(&["1e300", "9007199254740993"]), DataType::Utf8);
         assert_eq!(type_of(&["1.5", "1e999"]), DataType::Utf8);

@@ -29,7 +29,7 @@ pub(crate) struct Numbers {
     negative: bool,
     over_i64: bool,
     over_u64: bool,
-    /// An integer beyond 2^53, which floats beside it would round.
+    /// An integer beyond 2^53 that is no float's, which floats beside it would round.
     over_float: bool,
     float: bool,
     /// A fraction that is no float's, so that a float would lose digits of it.
@@ -108,7 +108,8 @@ impl Numbers {
             self.whole = self.whole.max(digits as i64);
             if text.len() > 15 {
                 let wide = text.parse::<i128>().unwrap_or(i128::MAX);
-                self.over_float |= wide.unsigned_abs() > 1 << 53;
+                self.over_float =
+                    self.over_float || (wide.unsigned_abs() > 1 << 53 && !float_is_exact(text));
                 self.over_i64 |= i64::try_from(wide).is_err();
                 self.over_u64 |= u64::try_from(wide.unsigned_abs()).is_err();
             }
@@ -149,7 +150,7 @@ impl Numbers {
                 false => DataType::Int64,
             };
         }
-        let rounds = self.infinite || (self.float && (self.over_float || wide));
+        let rounds = self.infinite || (self.float && self.over_float);
         if self.float && !rounds && (vectors || !self.inexact) {
             return match vectors && !self.not_single {
                 true => DataType::Float32,
@@ -160,7 +161,7 @@ impl Numbers {
         match (digits, self.scale as i8) {
             (1..=38, scale) if !self.minus_zero => DataType::Decimal128(digits as u8, scale),
             (1..=76, scale) if !self.minus_zero => DataType::Decimal256(digits as u8, scale),
-            _ if rounds || wide => DataType::Utf8,
+            _ if rounds || !self.float => DataType::Utf8,
             _ => DataType::Float64,
         }
     }

@@ -34,6 +34,9 @@ pub(crate) struct Guess {
     /// Missing words seen, by their place in the list.
     words: u16,
     unquoted_words: u16,
+    /// Those of them, in a typed column, that stood in quotes and without.
+    quoted_words: u16,
+    bare_words: u16,
     not_utf8: bool,
     negative: bool,
     over_i64: bool,
@@ -65,6 +68,8 @@ impl Default for Guess {
             quoted_empty: false,
             words: 0,
             unquoted_words: 0,
+            quoted_words: 0,
+            bare_words: 0,
             not_utf8: false,
             negative: false,
             over_i64: false,
@@ -127,6 +132,10 @@ impl Guess {
             self.possible &= fits;
         } else if let Some(word) = missing(cell) {
             self.words |= 1 << word;
+            match quoted {
+                true => self.quoted_words |= 1 << word,
+                false => self.bare_words |= 1 << word,
+            }
         } else {
             self.possible = 0;
         }
@@ -329,7 +338,14 @@ impl Guess {
             0 => Some(Missing::Empty),
             1 if self.empty => Some(Missing::Empty),
             1 if self.quoted_empty => Some(Missing::QuotedEmpty),
-            1 => Some(Missing::Word(self.words.trailing_zeros() as u8)),
+            1 if self.quoted_words & self.bare_words != 0 => None,
+            1 => {
+                let word = self.words.trailing_zeros() as u8;
+                Some(match self.quoted_words {
+                    0 => Missing::Word(word),
+                    _ => Missing::QuotedWord(word),
+                })
+            }
             _ => None,
         }
     }
