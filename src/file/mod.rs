@@ -14,6 +14,8 @@ pub mod proto;
 pub mod read;
 pub mod segment;
 mod shape;
+#[cfg(any(feature = "query", feature = "sources"))]
+pub(crate) mod small_floats;
 mod types;
 mod verify;
 pub mod write;

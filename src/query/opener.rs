@@ -32,7 +32,7 @@ use super::near::NearFilter;
 use super::prune::{DynamicPruner, RowFilter, ZoneBounds, evaluate};
 use super::source::SortHint;
 use super::split::ZoneShare;
-use crate::file::{Machine, Near, Scan, ScanRequest, Step};
+use crate::file::{Machine, Near, Scan, ScanRequest, Step, small_floats};
 
 /// Opens the files of a scan, one after the other.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ impl PilasterOpener {
         if zones.is_empty() {
             return Ok(nothing());
         }
-        let schema = opened.meta.schema().map_err(external)?;
+        let schema = small_floats::shown(&opened.meta.schema().map_err(external)?);
         let rewriter = Rewriter::new(
             &self.table_schema,
             &file.partition_values,
@@ -360,7 +360,10 @@ impl Reading {
             match batch.map_err(|e| self.cause(e))? {
                 Some(batch) => {
                     self.scan = Some(scan);
-                    return Ok(Some(batch));
+                    let words = batch.schema();
+                    let numbers = small_floats::shown(&words);
+                    let batch = small_floats::converted(&batch, &words, &numbers);
+                    return Ok(Some(batch.map_err(external)?));
                 }
                 None => continue,
             }

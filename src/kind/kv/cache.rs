@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::digest::{CHUNK_TOKENS, Digest};
 use crate::encoding::grid::GROUP_KEY;
-use crate::encoding::physical::BFLOAT16;
+use crate::encoding::physical::{BFLOAT16, FLOAT8_E4M3, FLOAT8_E5M2};
 use crate::error::{Error, Result};
 
 /// Metadata key of Arrow extension types.
@@ -33,18 +33,8 @@ const DTYPES: [(Dtype, &str, DataType, Option<&str>); 5] = [
     (Dtype::F16, "f16", DataType::Float16, None),
     (Dtype::BF16, "bf16", DataType::UInt16, Some(BFLOAT16)),
     (Dtype::F32, "f32", DataType::Float32, None),
-    (
-        Dtype::F8E4M3,
-        "f8e4m3",
-        DataType::UInt8,
-        Some("pilaster.float8_e4m3fn"),
-    ),
-    (
-        Dtype::F8E5M2,
-        "f8e5m2",
-        DataType::UInt8,
-        Some("pilaster.float8_e5m2"),
-    ),
+    (Dtype::F8E4M3, "f8e4m3", DataType::UInt8, Some(FLOAT8_E4M3)),
+    (Dtype::F8E5M2, "f8e5m2", DataType::UInt8, Some(FLOAT8_E5M2)),
 ];
 
 impl Dtype {

@@ -13,7 +13,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::source::csv::{Dialect, STYLE_KEY};
 use crate::error::{Error, Result};
-use crate::file::File;
+use crate::file::{File, small_floats};
 
 mod csv;
 mod ipc;
@@ -127,6 +127,11 @@ pub fn export(
     if dst.extension().is_some_and(|e| e == "tsv") {
         schema = tabbed(&schema);
     }
+    // Words of small floats are for machines; text and the like shows numbers.
+    let words = Arc::clone(&schema);
+    if matches!(format, ExportFormat::Csv | ExportFormat::JsonLines) {
+        schema = small_floats::shown(&schema);
+    }
     let mut target = Target::create(dst)?;
     let total = file.meta().rows();
     let mut rows = 0;
@@ -135,7 +140,7 @@ pub fn export(
         for batch in file.scan_all()? {
             let batch = batch?;
             rows += batch.num_rows() as u64;
-            sink.write(&batch)?;
+            sink.write(&small_floats::converted(&batch, &words, &schema)?)?;
             progress(rows, total);
         }
         sink.finish()?;
