@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use arrow::util::pretty::pretty_format_batches;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::pretty::pretty_format_batches_with_options;
 use clap::ValueEnum;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -195,6 +197,7 @@ impl Session {
     }
 
     async fn show(&self, statement: &str) -> Outcome<u64> {
+        crate::query::refuse_ignored_clauses(&self.context, statement)?;
         let frame = self.context.sql(statement).await?;
         let schema = plain(frame.schema().as_arrow());
         let mut stream = frame.execute_stream().await?;
@@ -257,7 +260,12 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], hidden: usize) -> Outcome<
     }
     let mut shown = vec![RecordBatch::new_empty(Arc::clone(schema))];
     shown.extend(batches.iter().filter(|b| b.num_rows() > 0).cloned());
-    let text = pretty_format_batches(&shown).map_err(crate::Error::from)?;
+    // What has no text is an error, not a cell that holds the error.
+    let options = FormatOptions::default().with_display_error(false);
+    let text = match pretty_format_batches_with_options(&shown, &options) {
+        Ok(text) => text.to_string(),
+        Err(e) => return Err(Failure::Message(unprintable(&shown, &options, &e))),
+    };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     if hidden > 0 {
@@ -268,6 +276,28 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], hidden: usize) -> Outcome<
         )?;
     }
     Ok(())
+}
+
+/// Says which cell has no text.
+fn unprintable(batches: &[RecordBatch], options: &FormatOptions<'_>, error: &ArrowError) -> String {
+    let mut before = 0;
+    for batch in batches {
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            let Ok(cells) = ArrayFormatter::try_new(column, options) else {
+                continue;
+            };
+            let bad = (0..batch.num_rows()).find(|&row| cells.value(row).try_to_string().is_err());
+            if let Some(row) = bad {
+                return format!(
+                    "column '{}', row {}: {error}; cast the column to BIGINT to see the number behind it",
+                    field.name(),
+                    before + row + 1
+                );
+            }
+        }
+        before += batch.num_rows();
+    }
+    error.to_string()
 }
 
 /// Refuses a path that names nothing; globs and addresses are left to the reader.

@@ -85,12 +85,17 @@ impl AnalyzerRule for FineLiterals {
 /// Gives texts that are compared with a time all digits that they have.
 fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     // What has no type yet cannot be helped here: an outer column, or an error that comes later.
-    let finest = |e: &Expr| e.get_type(schema).ok().and_then(|t| finest(&t));
+    let own = |e: &Expr| e.get_type(schema).ok().filter(|t| finest(t).is_some());
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if bounds::is_comparison(op) => {
-            let (of_left, of_right) = (finest(&left), finest(&right));
+            let (of_left, of_right) = (own(&left), own(&right));
             let (left, a) = fine(*left, of_right.as_ref());
             let (right, b) = fine(*right, of_left.as_ref());
+            let (left, right) = match (a, b) {
+                (false, true) => (finer(left, of_left.as_ref()), right),
+                (true, false) => (left, finer(right, of_right.as_ref())),
+                _ => (left, right),
+            };
             let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
             Transformed::new_transformed(Expr::BinaryExpr(binary), a || b)
         }
@@ -100,9 +105,19 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             low,
             high,
         }) => {
-            let to = finest(&expr);
+            let to = own(&expr);
             let (low, a) = fine(*low, to.as_ref());
             let (high, b) = fine(*high, to.as_ref());
+            if let Some(DataType::Time32(_) | DataType::Time64(_)) = to
+                && (a || b)
+            {
+                // DataFusion compares times of one unit only.
+                let fine_time = DataType::Time64(TimeUnit::Nanosecond);
+                let cast =
+                    |e: Expr| Box::new(Expr::Cast(Cast::new(Box::new(e), fine_time.clone())));
+                let between = Between::new(cast(*expr), negated, cast(low), cast(high));
+                return Ok(Transformed::yes(Expr::Between(between)));
+            }
             let between = Between::new(expr, negated, Box::new(low), Box::new(high));
             Transformed::new_transformed(Expr::Between(between), a || b)
         }
@@ -111,9 +126,10 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             list,
             negated,
         }) => {
-            let to = finest(&expr);
+            // A time with more digits is in no list of coarser ones; texts are read by DataFusion there.
+            let to = own(&expr).filter(|t| !matches!(t, DataType::Time32(_) | DataType::Time64(_)));
             let mut any = false;
-            let list = list
+            let list: Vec<Expr> = list
                 .into_iter()
                 .map(|item| {
                     let (item, changed) = fine(item, to.as_ref());
@@ -146,28 +162,40 @@ fn finest(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// A text as a value of a finer type, if it has digits that need it.
-fn fine(expr: Expr, to: Option<&DataType>) -> (Expr, bool) {
-    let (Expr::Literal(value, _), Some(to)) = (&expr, to) else {
+/// A text beside a value of a type, as a value of a finer type, if it has digits that need it.
+fn fine(expr: Expr, own: Option<&DataType>) -> (Expr, bool) {
+    let (Expr::Literal(value, _), Some(own)) = (&expr, own) else {
         return (expr, false);
     };
-    let text = match value.try_as_str() {
-        Some(Some(text)) => text,
-        _ => return (expr, false),
-    };
-    // A date alone, and a time of whole minutes: every type reads them whole.
-    if !text.contains(':') {
+    if !matches!(value.try_as_str(), Some(Some(_))) {
         return (expr, false);
     }
-    let mut candidates = vec![to.clone()];
-    if let DataType::Timestamp(_, zone) = to {
+    let mut candidates: Vec<DataType> = finest(own).into_iter().collect();
+    if let Some(DataType::Timestamp(_, zone)) = candidates.first().cloned() {
         // Nanoseconds reach from 1677 to 2262.
-        candidates.push(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()));
+        candidates.push(DataType::Timestamp(TimeUnit::Microsecond, zone));
     }
     let read = candidates.iter().find_map(|to| value.cast_to(to).ok());
-    match read.filter(|v| !v.is_null()) {
-        Some(read) => (Expr::Literal(read, None), true),
-        None => (expr, false),
+    let Some(read) = read.filter(|v| !v.is_null()) else {
+        return (expr, false);
+    };
+    let whole = value
+        .cast_to(own)
+        .and_then(|v| v.cast_to(&read.data_type()));
+    match whole {
+        Ok(whole) if whole == read => (expr, false),
+        _ => (Expr::Literal(read, None), true),
+    }
+}
+
+/// A time as fine as the constant that it is compared with: DataFusion compares times of one unit only.
+fn finer(expr: Expr, own: Option<&DataType>) -> Expr {
+    match own {
+        Some(DataType::Time32(_) | DataType::Time64(_)) => {
+            let fine = DataType::Time64(TimeUnit::Nanosecond);
+            Expr::Cast(Cast::new(Box::new(expr), fine))
+        }
+        _ => expr,
     }
 }
 

@@ -8,7 +8,11 @@ mod explain;
 mod generate;
 mod kv;
 mod logs;
+<<<<<<< HEAD
 mod nested;
+=======
+mod exact;
+>>>>>>> w-sql
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;
@@ -17,6 +21,7 @@ mod pushdown;
 mod registration;
 mod row_id;
 mod statistics;
+mod texts;
 mod write;
 
 use std::path::{Path, PathBuf};
