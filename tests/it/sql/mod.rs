@@ -4,15 +4,12 @@ mod compare;
 mod differential;
 mod distance;
 mod evolution;
+mod exact;
 mod explain;
 mod generate;
 mod kv;
 mod logs;
-<<<<<<< HEAD
 mod nested;
-=======
-mod exact;
->>>>>>> w-sql
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;

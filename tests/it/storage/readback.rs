@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::buffer::Buffer;
-use arrow::datatypes::*;
 use arrow::record_batch::RecordBatch;
 use pilaster::encoding::{CompareOp, Profile};
 use pilaster::file::write::Sink;

@@ -118,10 +118,8 @@ fn vectors_of_many_sections_keep_their_error() {
                 .values()
                 .to_vec()
         };
-        let off = values(&table)
-            .iter()
-            .zip(values(&found))
-            .map(|(a, b)| (a - b).abs());
+        let given = values(&table);
+        let off = given.iter().zip(values(&found)).map(|(a, b)| (a - b).abs());
         let largest = off.fold(0f32, f32::max);
         let told = file
             .column(0)

@@ -24,9 +24,9 @@ mod parquet;
 pub use csv::CsvOptions;
 pub use input::Input;
 pub(crate) use input::Scratch;
-pub(in crate::kind::tables) use parquet::CREATED_BY;
 #[cfg(feature = "query")]
 pub(crate) use json::JsonSource;
+pub(in crate::kind::tables) use parquet::CREATED_BY;
 
 /// Rows of a batch at most; fewer where rows are wide.
 pub(crate) const BATCH_ROWS: usize = 8192;
