@@ -27,6 +27,7 @@ fn source_options(options: &TextOptions) -> SourceOptions {
             header: options.header,
             delimiter: options.delimiter,
         },
+        ..SourceOptions::default()
     }
 }
 

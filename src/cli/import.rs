@@ -49,6 +49,10 @@ pub(super) struct Args {
     /// that matches counts.
     #[arg(long, value_name = "COL=SPEC")]
     encode: Vec<String>,
+    /// Publish without reading back what was written; by default all of the file is decoded and
+    /// compared with what was given before it appears.
+    #[arg(long)]
+    no_verify: bool,
     /// Columns to sort the rows by.
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     sort_by: Vec<String>,
@@ -206,7 +210,9 @@ pub(super) fn run(args: &Args, quiet: bool) -> Outcome {
                 header,
                 delimiter: args.delimiter,
             },
+            ..SourceOptions::default()
         },
+        unchecked: args.no_verify,
     };
     let mut meter = Meter::new(quiet, true);
     let done = import(sources, target, &options, &mut |p| {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use super::Profile;
@@ -266,6 +267,9 @@ pub struct EncodeContext<'a> {
     pub profile: Profile,
     /// True while a sample is encoded: models pushed now are thrown away.
     pub sampling: bool,
+    /// Whether models are stored beside what is encoded; where they are not, encodings that need one
+    /// decline.
+    pub keeps_models: bool,
     /// Set by an encoder that has decoded its node, within what readers grant, and found the rows
     /// again: nobody needs to do so once more.
     pub proven: bool,
@@ -277,6 +281,9 @@ pub struct EncodeContext<'a> {
     /// All rows of the column that are at hand, where the array is a part of them or of what they are
     /// made of: models are better trained on these.
     pub training: Option<ArrayRef>,
+    /// Which rows of the array hold data, where others only fill their places: what is learned or counted
+    /// comes from these. All of them without it.
+    pub valid: Option<NullBuffer>,
     /// Arguments that a user's spec gives to the encoding that is called, as in `zstd(19)`;
     /// encodings without parameters ignore them.
     pub arguments: Vec<String>,
@@ -298,19 +305,42 @@ impl<'a> EncodeContext<'a> {
             parents,
             profile,
             sampling: false,
+            keeps_models: true,
             proven: false,
             known: None,
             chain: Vec::new(),
             training: None,
+            valid: None,
             arguments: Vec::new(),
+        }
+    }
+
+    /// The same for arrays that are stored without models.
+    pub fn without_models(self) -> Self {
+        Self {
+            keeps_models: false,
+            ..self
         }
     }
 
     /// Encodes a child of the encoding `of`.
     pub fn child(&mut self, of: &'static str, array: &ArrayRef, role: Role) -> Result<Node> {
+        self.child_of_rows(of, array, role, None)
+    }
+
+    /// Encodes a child that has a value for each row of the array; `valid` says which of them hold data.
+    pub fn child_of_rows(
+        &mut self,
+        of: &'static str,
+        array: &ArrayRef,
+        role: Role,
+        valid: Option<NullBuffer>,
+    ) -> Result<Node> {
+        let own = std::mem::replace(&mut self.valid, valid);
         self.chain.push(of);
         let node = self.planner.encode_child(array, role, self);
         self.chain.pop();
+        self.valid = own;
         node
     }
 }

@@ -97,7 +97,7 @@ encodings! {
         view::LogView,
     }
     /// Validity and nested arrays: structure around other encodings.
-    nested {
+    nested [under] {
         nullable::Nullable,
         null::Null,
         list::List,
@@ -106,11 +106,12 @@ encodings! {
         map::Map,
     }
     /// Vectors of floats in fewer bits: whole numbers exactly, others at a declared loss.
-    vector [basis, eigen, estimates, float8, levels, products, rows] {
+    vector [basis, eigen, estimates, float8, levels, outliers, products, rows] {
         cast::Cast,
         lvq::Lvq,
         whole8::Whole8,
         subspace::Subspace,
+        apart::Apart,
     }
     /// Columns conditioned on other columns of the table, and values restored from them.
     table [chunk, cost, edges, latent, lz, model, plan, rows, section, spec, tree, walk] {

@@ -16,6 +16,10 @@ use std::sync::Arc;
 
 /// Extension type of 16-bit words that are the upper halves of 32-bit floats, which Arrow lacks.
 pub const BFLOAT16: &str = "pilaster.bfloat16";
+/// Extension type of 8-bit floats with 4 bits of exponent, without infinities.
+pub const FLOAT8_E4M3: &str = "pilaster.float8_e4m3fn";
+/// Extension type of 8-bit floats with 5 bits of exponent.
+pub const FLOAT8_E5M2: &str = "pilaster.float8_e5m2";
 
 use arrow::array::*;
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};

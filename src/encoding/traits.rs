@@ -176,6 +176,12 @@ pub trait Encoding: Send + Sync + Debug {
     /// Whether arrays of this physical type can be encoded at all.
     fn accepts(&self, data_type: &DataType) -> bool;
 
+    /// Whether codes of all rows depend on something that they share, so that rows far from all others
+    /// are better stored beside them: see [`apart`](super::vector::apart).
+    fn shares(&self) -> bool {
+        false
+    }
+
     /// Number of parent columns that `encode` needs in its context; zero for nearly all. The
     /// planner never tries an encoding that needs some: layouts name those.
     fn parents_needed(&self) -> usize {

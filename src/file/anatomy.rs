@@ -162,8 +162,8 @@ impl File {
                 .map(|m| m.range.end - m.range.start)
                 .sum();
             let zones = match &column.zones {
-                Some(zones) => column.segments[zones.segment].len(),
-                None => 0,
+                Some(Ok(zones)) => column.segments[zones.segment].len(),
+                _ => 0,
             };
             // What lies inside the block is counted where it belongs.
             let inline: u64 = column

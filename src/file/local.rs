@@ -1,6 +1,8 @@
 //! Files on local disk and in memory, read without a runtime.
 
+use std::borrow::Borrow;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -24,13 +26,22 @@ pub struct File {
     meta: Arc<FileMeta>,
 }
 
-struct Local {
-    file: fs::File,
+/// A file on disk, as a source; `F` says who owns it.
+pub(crate) struct OnDisk<F> {
+    file: F,
     name: String,
     size: u64,
 }
 
-impl ReadAt for Local {
+impl<F: Borrow<fs::File>> OnDisk<F> {
+    /// A file as long as it is now; messages call it by this name.
+    pub fn new(file: F, name: String) -> io::Result<Self> {
+        let size = file.borrow().metadata()?.len();
+        Ok(Self { file, name, size })
+    }
+}
+
+impl<F: Borrow<fs::File>> ReadAt for OnDisk<F> {
     fn size(&self) -> u64 {
         self.size
     }
@@ -39,6 +50,7 @@ impl ReadAt for Local {
         // Arrow's allocation is aligned for every type that lies in the file.
         let mut bytes = MutableBuffer::from_len_zeroed((range.end - range.start) as usize);
         self.file
+            .borrow()
             .read_exact_at(&mut bytes, range.start)
             .map_err(|e| Error::io(format!("cannot read '{}'", self.name), e))?;
         Ok(bytes.into())
@@ -93,13 +105,8 @@ impl File {
         if metadata.is_dir() {
             return Err(Error::invalid(format!("'{name}' is a directory")));
         }
-        let size = metadata.len();
-        let source = Local {
-            file,
-            name: name.clone(),
-            size,
-        };
-        Self::with_opener(opener(name, size), Arc::new(source))
+        let source = OnDisk::new(file, name.clone()).map_err(fail)?;
+        Self::with_opener(opener(name, source.size()), Arc::new(source))
     }
 
     /// Opens a file on disk and maps it into memory: nothing is copied before it is decoded.

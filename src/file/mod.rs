@@ -4,6 +4,7 @@
 pub mod anatomy;
 mod arrays;
 mod compare;
+mod fingerprint;
 pub mod layout;
 pub mod local;
 pub mod machine;
@@ -13,6 +14,8 @@ pub mod proto;
 pub mod read;
 pub mod segment;
 mod shape;
+#[cfg(any(feature = "query", feature = "sources"))]
+pub(crate) mod small_floats;
 mod types;
 mod verify;
 pub mod write;

@@ -143,7 +143,7 @@ fn decode(
 fn check(meta: &ColumnMeta, query: &Query) -> Result<()> {
     let (name, asked) = (meta.field.name(), query.values().len());
     match meta.field.data_type() {
-        DataType::FixedSizeList(item, size) if item.data_type().is_floating() => {
+        DataType::FixedSizeList(item, size) if item.data_type().is_numeric() => {
             match *size as usize == asked {
                 true => Ok(()),
                 false => Err(Error::invalid(format!(
@@ -187,8 +187,9 @@ impl File {
     }
 
     /// The `k` rows nearest to a query, the nearest first, of all rows or of those whose bit is set; all
-    /// of them if there are fewer. `column` is the place of a shown column of fixed-size lists of floats.
-    /// Null vectors, and those whose distance is no number, are never among them.
+    /// of them if there are fewer. `column` is the place of a shown column of fixed-size lists of numbers;
+    /// those that are no 32-bit floats are rounded to such. Null vectors, and those whose distance is no
+    /// number, are never among them.
     pub fn nearest(
         &self,
         column: usize,

@@ -71,10 +71,10 @@ impl File {
             progress((total + index) / 2, total);
         }
         for (shown, &index) in meta.shown().iter().enumerate() {
-            if sound[index]
-                && let Err(e) = self.zones(&[shown])
-            {
-                report.add(meta.locate(e, Some(index)));
+            if sound[index] {
+                for (_, e) in self.zones(&[shown])?.unreadable {
+                    report.add(meta.locate(e, Some(index)));
+                }
             }
         }
         report.columns = total;

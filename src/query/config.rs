@@ -48,6 +48,7 @@ pub struct Layouts(pub fn(Profile) -> Option<Box<dyn Layout>>);
 pub(crate) struct WriteSettings {
     profile: Profile,
     specs: Vec<(String, String)>,
+    unchecked: bool,
 }
 
 impl WriteSettings {
@@ -59,10 +60,11 @@ impl WriteSettings {
             match key.strip_prefix("format.") {
                 Some("profile") => settings.profile = profile(value)?,
                 Some("encoding") => settings.specs = specs(value)?,
+                Some("verify") => settings.unchecked = !yes(value)?,
                 Some(other) => {
                     return config_err!(
                         "Pilaster files have no option 'format.{other}'; there are \
-                         'format.profile' and 'format.encoding'"
+                         'format.profile', 'format.encoding' and 'format.verify'"
                     );
                 }
                 // Options of other namespaces belong to DataFusion.
@@ -79,8 +81,17 @@ impl WriteSettings {
             profile: self.profile,
             specs: self.specs.clone(),
             layout,
+            unchecked: self.unchecked,
             ..WriteOptions::default()
         }
+    }
+}
+
+fn yes(word: &str) -> Result<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => config_err!("'{word}' is neither true nor false"),
     }
 }
 

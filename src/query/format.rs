@@ -29,7 +29,7 @@ use super::driver::{StoredFile, external};
 use super::sink::PilasterSink;
 use super::source::PilasterSource;
 use super::{cache, schema, statistics};
-use crate::file::FileMeta;
+use crate::file::{FileMeta, small_floats};
 
 /// Extension of our files, without the dot.
 pub const EXTENSION: &str = "pil";
@@ -121,7 +121,7 @@ impl FileFormat for PilasterFormat {
         let at_a_time = state.config_options().execution.meta_fetch_concurrency;
         let schema_of = |object: ObjectMeta| async move {
             let (_, meta) = self.open(state, store, &object).await?;
-            let schema = meta.schema().map_err(external)?;
+            let schema = small_floats::shown(&meta.schema().map_err(external)?);
             Ok::<_, datafusion::common::DataFusionError>((object.location.to_string(), schema))
         };
         let mut schemas: Vec<(String, SchemaRef)> = futures::stream::iter(objects.to_vec())

@@ -23,6 +23,8 @@ pub(crate) struct ScanMetrics {
     pub(crate) requests: Count,
     /// Footers that were in the cache.
     pub(crate) footer_cache_hits: Count,
+    /// Zone maps that could not be read and were done without.
+    pub(crate) zone_maps_unreadable: Count,
     /// Predicates that could not be turned into bounds.
     pub(crate) predicate_errors: Count,
     /// Time spent waiting for the store.
@@ -53,6 +55,9 @@ impl ScanMetrics {
             footer_cache_hits: dev()
                 .with_category(MetricCategory::Uncategorized)
                 .counter("footer_cache_hits", partition),
+            zone_maps_unreadable: dev()
+                .with_category(MetricCategory::Uncategorized)
+                .counter("zone_maps_unreadable", partition),
             predicate_errors: dev()
                 .with_category(MetricCategory::Uncategorized)
                 .counter("predicate_creation_errors", partition),

@@ -37,6 +37,7 @@
 
 mod cache;
 mod config;
+mod distances;
 mod driver;
 mod fileplan;
 mod files;
@@ -120,6 +121,7 @@ pub fn register(context: &SessionContext) -> Result<()> {
             .table_factories_mut()
             .insert(name.to_uppercase(), Arc::new(PilasterTableFactory));
     }
+    distances::register(&mut state)?;
     if let Some(texts) = state.config().get_extension::<TextFormats>() {
         for (extension, kind) in text::EXTENSIONS {
             let factory = text::TextFormatFactory {

@@ -22,7 +22,7 @@ use datafusion::physical_plan::metrics::Count;
 use datafusion_pruning::{PruningPredicate, build_pruning_predicate};
 
 use crate::encoding::distance::{Distances, Metric, Query};
-use crate::file::Near;
+use crate::file::{Near, small_floats};
 
 /// Name of the column that stands for a call.
 const BOUND: &str = "_distance_bound";
@@ -52,7 +52,8 @@ impl DistanceCall {
             return None;
         };
         let values = constant_vector(constant)?;
-        let fits = *item.data_type() == DataType::Float32 && values.len() == *size as usize;
+        let singles = *item.data_type() == DataType::Float32 && !small_floats::is_small(item);
+        let fits = singles && values.len() == *size as usize;
         fits.then(|| Self {
             column,
             function: call.fun().name().to_owned(),

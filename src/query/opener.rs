@@ -32,7 +32,7 @@ use super::near::NearFilter;
 use super::prune::{DynamicPruner, RowFilter, ZoneBounds, evaluate};
 use super::source::SortHint;
 use super::split::ZoneShare;
-use crate::file::{Machine, Near, Scan, ScanRequest, Step};
+use crate::file::{Machine, Near, Scan, ScanRequest, Step, small_floats};
 
 /// Opens the files of a scan, one after the other.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ impl PilasterOpener {
         if zones.is_empty() {
             return Ok(nothing());
         }
-        let schema = opened.meta.schema().map_err(external)?;
+        let schema = small_floats::shown(&opened.meta.schema().map_err(external)?);
         let rewriter = Rewriter::new(
             &self.table_schema,
             &file.partition_values,
@@ -163,6 +163,8 @@ impl PilasterOpener {
         let mut columns: Vec<usize> = columns.into_iter().filter(|&c| c < shown).collect();
         columns.sort_unstable();
         let loaded = opened.zones(stored, &columns).await?;
+        let unreadable = &self.metrics.zone_maps_unreadable;
+        unreadable.add(loaded.unreadable.len());
         let row_ids = plan.schema.fields().len() > shown;
         let bounds = ZoneBounds::new(&loaded, &columns, &plan.schema, zones, row_ids);
         Ok(Some(Arc::new(bounds)))
@@ -358,7 +360,10 @@ impl Reading {
             match batch.map_err(|e| self.cause(e))? {
                 Some(batch) => {
                     self.scan = Some(scan);
-                    return Ok(Some(batch));
+                    let words = batch.schema();
+                    let numbers = small_floats::shown(&words);
+                    let batch = small_floats::converted(&batch, &words, &numbers);
+                    return Ok(Some(batch.map_err(external)?));
                 }
                 None => continue,
             }

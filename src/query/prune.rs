@@ -24,7 +24,7 @@ use super::monotone::keeping_order;
 use super::needles::needles;
 use crate::encoding::Needles;
 use crate::error::Error;
-use crate::file::{Predicate, ROW_ID, Zones};
+use crate::file::{Predicate, ROW_ID, Zones, small_floats};
 
 /// What is known of the values in a range of zones.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ impl ZoneBounds {
                     min_max: map
                         .bounds
                         .as_ref()
+                        .filter(|_| !small_floats::is_small(schema.field(column)))
                         .map(|(min, max)| (min.slice(first, count), max.slice(first, count))),
                     null_count: Arc::new(map.null_count.slice(first, count)),
                 };
@@ -254,7 +255,13 @@ impl Predicate for RowFilter {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> crate::Result<BooleanArray> {
-        let batch = batch.clone().with_schema(Arc::clone(&self.filter.schema))?;
+        let schema = &self.filter.schema;
+        let batch = small_floats::converted(
+            batch,
+            &batch.schema(),
+            &small_floats::shown(&batch.schema()),
+        )?;
+        let batch = batch.with_schema(Arc::clone(schema))?;
         evaluate(&self.filter.expr, &batch).map_err(|error| {
             let message = error.to_string();
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);

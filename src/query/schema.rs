@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{Result, plan_err};
 
+use crate::file::small_floats;
+
 /// Columns of all files by name, in the order of their first appearance. A column that some file
 /// lacks is nullable; types that differ are widened where no value changes.
 pub(crate) fn merge(files: &[(String, SchemaRef)]) -> Result<SchemaRef> {
@@ -50,6 +52,7 @@ pub(crate) fn merge(files: &[(String, SchemaRef)]) -> Result<SchemaRef> {
 
 fn widen(known: &Field, other: &FieldRef, file: &str) -> Result<Field> {
     let (a, b) = (known.data_type(), other.data_type());
+    let nullable = known.is_nullable() || other.is_nullable();
     let data_type = match (a, b) {
         _ if a == b || widens(b, a) => a.clone(),
         _ if widens(a, b) => b.clone(),
@@ -63,10 +66,12 @@ fn widen(known: &Field, other: &FieldRef, file: &str) -> Result<Field> {
             }
         },
     };
-    Ok(known
-        .clone()
-        .with_data_type(data_type)
-        .with_nullable(known.is_nullable() || other.is_nullable()))
+    // Numbers of several formats stand for none of them.
+    let known = match known.metadata() == other.metadata() && a == b {
+        true => known.clone(),
+        false => small_floats::unmarked(known.clone()),
+    };
+    Ok(known.with_data_type(data_type).with_nullable(nullable))
 }
 
 /// Whether every value of a type is the same value in the other, in the same order.

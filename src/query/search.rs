@@ -3,7 +3,7 @@
 //! A table function that stands for a query: the columns of the table, `_row_id` and `_distance`, filtered,
 //! ordered by distance (then row), limited. So all that holds for `ORDER BY distance LIMIT k` holds here:
 //! filters come first, and `k` rows come back if there are as many. Rows whose distance is null (null
-//! vectors; under `cosine` also zero ones) are left out.
+//! vectors, those whose distance is no number; under `cosine` also zero ones) are left out.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ use super::config::{Layouts, WriteSettings};
 use super::driver::external;
 use super::format::EXTENSION;
 use super::hive;
-use crate::file::{CompleteFile, Writer};
+use crate::file::{CompleteFile, Writer, small_floats};
 
 /// Piece of an upload to a remote store.
 const UPLOAD_BYTES: usize = 8 << 20;
@@ -62,11 +62,12 @@ impl PilasterSink {
                 (target, Some((Arc::clone(store), path.clone())))
             }
         };
-        let schema = get_writer_schema(&self.config);
+        let numbers = get_writer_schema(&self.config);
+        let schema = small_floats::stored(&numbers);
         let layouts = context.session_config().get_extension::<Layouts>();
         let options = self.settings.write_options(layouts.as_deref());
         let writer = blocking({
-            let target = target.clone();
+            let (target, schema) = (target.clone(), Arc::clone(&schema));
             move || {
                 if let Some(folder) = target.parent() {
                     std::fs::create_dir_all(folder)?;
@@ -76,6 +77,8 @@ impl PilasterSink {
         })
         .await?;
         Ok(Pending {
+            numbers,
+            schema,
             writer,
             target,
             upload,
@@ -135,6 +138,9 @@ impl PilasterSink {
 
 /// A file that is being written.
 struct Pending {
+    /// The fields of what comes, and those of the file.
+    numbers: SchemaRef,
+    schema: SchemaRef,
     writer: Writer,
     target: PathBuf,
     upload: Option<(Arc<dyn ObjectStore>, Path)>,
@@ -146,6 +152,8 @@ impl Pending {
         blocking(move || {
             // Plans are loose about nullability and metadata of fields; the writer looks at types and
             // nulls itself.
+            let batch =
+                small_floats::converted(&batch, &self.numbers, &self.schema).map_err(external)?;
             self.writer.write(&batch).map_err(external)?;
             Ok(self)
         })

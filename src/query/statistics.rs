@@ -15,7 +15,7 @@ use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
 use super::cache::load_zones;
 use super::driver::{StoredFile, external};
 use super::schema::widens;
-use crate::file::{FileMeta, MAX_EXACT, MIN_EXACT, ZoneColumn};
+use crate::file::{FileMeta, MAX_EXACT, MIN_EXACT, ZoneColumn, small_floats};
 
 /// Tables with more columns than this get counts only: their zone maps would be much to read.
 const MOST_COLUMNS: usize = 512;
@@ -59,7 +59,9 @@ pub(crate) async fn of_file(
         if matches!(map, Some(None)) && column.field.is_nullable() {
             known.null_count = Precision::Absent;
         }
-        if let Some(Some(map)) = map {
+        if let Some(Some(map)) = map
+            && !small_floats::is_small(&column.field)
+        {
             let rows_of = |zone: usize| {
                 let start = zone as u64 * meta.zone_rows();
                 meta.zone_rows().min(meta.rows().saturating_sub(start))

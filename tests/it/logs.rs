@@ -16,6 +16,7 @@ fn stored(texts: &[&[u8]], profile: Profile) -> File {
     let options = ImportOptions {
         profile,
         threads: 1,
+        ..ImportOptions::default()
     };
     let mut readers = texts.iter().enumerate().map(|(i, text)| {
         let name = format!("{i}.log");
@@ -477,6 +478,7 @@ fn search_answers_what_a_search_of_the_text_answers() {
         let options = ImportOptions {
             profile,
             threads: 1,
+            ..ImportOptions::default()
         };
         import(&[folder.path().join("a.log")], &path, &options, &mut |_| ()).unwrap();
         for pattern in patterns {

@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod conformance;
+#[cfg(feature = "sources")]
+mod exchange;
 mod file;
 mod generate;
 mod golden;

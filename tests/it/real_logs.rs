@@ -76,6 +76,7 @@ fn every_log_comes_back_in_every_profile() {
             let options = ImportOptions {
                 profile: *profile,
                 threads: 1,
+                ..ImportOptions::default()
             };
             let mut readers = texts.iter().map(|(name, text)| {
                 let reader = Box::new(Cursor::new(text.clone()));
@@ -83,7 +84,7 @@ fn every_log_comes_back_in_every_profile() {
             });
             let mut sink = Vec::new();
             let start = clock();
-            import_into(Shared(&mut sink), &mut readers, &options, &mut |_| ()).unwrap();
+            import_into(&mut sink, &mut readers, &options, &mut |_| ()).unwrap();
             let middle = clock();
             let bytes = sink.len();
             let file = File::from_bytes(&name, sink).unwrap();
@@ -113,19 +114,5 @@ fn every_log_comes_back_in_every_profile() {
             mean(write),
             mean(read),
         );
-    }
-}
-
-/// A sink in memory that the caller keeps.
-struct Shared<'a>(&'a mut Vec<u8>);
-
-impl pilaster::file::write::Sink for Shared<'_> {
-    fn append(&mut self, bytes: &[u8]) -> pilaster::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn publish(&mut self) -> pilaster::Result<()> {
-        Ok(())
     }
 }

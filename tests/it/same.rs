@@ -116,6 +116,67 @@ fn cells(values: &dyn Array, out: &mut Vec<u8>) {
     }
 }
 
+/// Fails if something is left under a null: fields of null structs are null, null lists and maps have no
+/// elements, the elements of null fixed-size lists are null, or zero where the type allows no nulls.
+pub fn settled(array: &dyn Array) -> Result<(), String> {
+    let left = |row: usize| Err(format!("something is left under null row {row}"));
+    let mut nulls = (0..array.len()).filter(|&row| array.is_null(row));
+    match array.data_type() {
+        DataType::Struct(_) => {
+            let columns = array.as_struct().columns();
+            let known = |c: &&ArrayRef| *c.data_type() != DataType::Null;
+            if let Some(row) = nulls.find(|&r| columns.iter().filter(known).any(|c| !c.is_null(r)))
+            {
+                return left(row);
+            }
+            columns.iter().try_for_each(|c| settled(c))
+        }
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            match nulls.find(|&r| list.value_length(r) != 0) {
+                Some(row) => left(row),
+                None => settled(list.values()),
+            }
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            match nulls.find(|&r| list.value_length(r) != 0) {
+                Some(row) => left(row),
+                None => settled(list.values()),
+            }
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            match nulls.find(|&r| map.value_length(r) != 0) {
+                Some(row) => left(row),
+                None => settled(map.entries()),
+            }
+        }
+        DataType::FixedSizeList(field, _) => {
+            let list = array.as_fixed_size_list();
+            let zero = |values: &ArrayRef| {
+                if let Some(dictionary) = values.as_any_dictionary_opt() {
+                    return dictionary.normalized_keys().iter().all(|key| *key == 0);
+                }
+                let mut bytes = Vec::new();
+                (0..values.len()).for_each(|i| cell(values, i, &mut bytes));
+                // Ones and sizes that the form itself has.
+                let ones = bytes.iter().filter(|b| **b != 0).all(|b| *b <= 16);
+                ones && values.logical_null_count() == 0
+            };
+            let empty = |values: &ArrayRef| match field.is_nullable() {
+                true => values.logical_null_count() == values.len(),
+                false => zero(values),
+            };
+            match nulls.find(|&r| !empty(&list.value(r))) {
+                Some(row) => left(row),
+                None => settled(list.values()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
 #[test]
 fn bits_count_and_what_lies_under_a_null_does_not() {
     let nan = f64::from_bits(0x7ff8_0000_0000_0001);

@@ -70,6 +70,7 @@ pub(super) fn logs(
     no_specs(&specs, "logs")?;
     let options = logs::ImportOptions {
         profile: args.profile.into(),
+        unchecked: args.no_verify,
         ..logs::ImportOptions::default()
     };
     // Of compressed sources the bar passes its end, since their text is longer.
@@ -104,6 +105,7 @@ pub(super) fn embeddings(
 ) -> Outcome {
     let options = embeddings::ImportOptions {
         profile: args.profile.into(),
+        unchecked: args.no_verify,
         specs,
         not_finite: args.not_finite.map_or_else(Default::default, Into::into),
         ..embeddings::ImportOptions::default()
@@ -111,7 +113,11 @@ pub(super) fn embeddings(
     let done = match files_of_vectors(sources) {
         true => embeddings::import(sources, target, &options)?,
         false => {
-            let source = source::open(sources, &SourceOptions::default(), &mut |_, _| {})?;
+            let reading = SourceOptions {
+                vectors: true,
+                ..SourceOptions::default()
+            };
+            let source = source::open(sources, &reading, &mut |_, _| {})?;
             let (schema, mut batches) = (source.schema(), source);
             embeddings::import_batches(&schema, &mut batches, target, &options)?
         }
@@ -147,6 +153,7 @@ pub(super) fn kv(
         model: args.model.clone().unwrap_or_default(),
         specs,
         profile: args.profile.into(),
+        unchecked: args.no_verify,
         ..kv::KvOptions::default()
     };
     let done = kv::import(sources, target, options, &salt)?;

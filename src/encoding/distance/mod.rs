@@ -23,10 +23,19 @@ use arrow::datatypes::{DataType, Float32Type};
 
 pub use floats::{Form, Sums, products, sums};
 pub use nearest::{Nearest, Neighbour};
+use query::SMALLEST;
 pub use query::{Bounding, Query};
 
 use crate::error::{Error, Result};
 use simd::{Kernel, LANES, Simd, dispatch};
+
+/// A distance that is one. This is the rule of order for search, SQL and limits alike: a row whose distance
+/// is no number, whichever sign the NaN has, has none, is neither near nor far and never an answer; all
+/// others are ordered by their distance, and rows that tie by their number.
+pub fn known<D: PartialOrd>(distance: D) -> Option<D> {
+    let ordered = distance.partial_cmp(&distance).is_some();
+    ordered.then_some(distance)
+}
 
 /// How far apart two vectors are; less is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,19 +51,44 @@ pub enum Metric {
 
 impl Metric {
     /// Distance of two vectors of one dimension. The order of summation is part of the result, so it
-    /// is the same on all machines.
+    /// is the same on all machines. Sums that overflow in 32 bits, or norms that vanish there, are found
+    /// in 64: finite vectors always have a distance.
     pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
-        match self {
+        let distance = match self {
             Metric::L2 => sum(a, b, |x, y| (x - y) * (x - y)).sqrt(),
             Metric::InnerProduct => -sum(a, b, |x, y| x * y),
             Metric::Cosine => {
                 let norm = |v: &[f32]| sum(v, v, |x, y| x * y).sqrt();
-                match norm(a) * norm(b) {
-                    norms if norms > 0.0 => 1.0 - sum(a, b, |x, y| x * y) / norms,
-                    _ => 1.0,
+                match (norm(a), norm(b)) {
+                    (a_norm, b_norm) if a_norm > SMALLEST && b_norm > SMALLEST => {
+                        1.0 - sum(a, b, |x, y| x * y) / (a_norm * b_norm)
+                    }
+                    _ => f32::NAN,
                 }
             }
+        };
+        match distance.is_finite() {
+            true => distance,
+            false => self.wide_distance(a, b),
         }
+    }
+
+    /// The same, in 64 bits.
+    fn wide_distance(self, a: &[f32], b: &[f32]) -> f32 {
+        let sum = |a: &[f32], b: &[f32], term: fn(f64, f64) -> f64| -> f64 {
+            let pairs = a.iter().zip(b);
+            pairs.map(|(x, y)| term(f64::from(*x), f64::from(*y))).sum()
+        };
+        let product = |x, y| x * y;
+        let distance = match self {
+            Metric::L2 => sum(a, b, |x, y| (x - y) * (x - y)).sqrt(),
+            Metric::InnerProduct => -sum(a, b, product),
+            Metric::Cosine => match sum(a, a, product).sqrt() * sum(b, b, product).sqrt() {
+                0.0 => 1.0,
+                norms => 1.0 - sum(a, b, product) / norms,
+            },
+        };
+        distance as f32
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::Distances;
 use super::simd::{Kernel, LANES, Simd, dispatch};
+use super::{Distances, known};
 
 /// A row and its distance from the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,10 +59,10 @@ impl Nearest {
 
     /// Shows it a row.
     pub fn offer(&mut self, row: u64, distance: f32) {
-        let new = Neighbour { row, distance };
-        if self.k == 0 || distance.is_nan() {
+        if self.k == 0 || known(distance).is_none() {
             return;
         }
+        let new = Neighbour { row, distance };
         if self.found.len() < self.k {
             self.found.push(new);
         } else if let Some(mut worst) = self.found.peek_mut()

@@ -10,7 +10,7 @@ const ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
 /// Results this far below one may have lost digits, or all of them, to underflow.
 const UNDERFLOW: f32 = 1e-16;
 /// Squares of smaller norms lose digits to underflow.
-const SMALLEST: f32 = 1e-15;
+pub(super) const SMALLEST: f32 = 1e-15;
 /// Squares of norms not much larger overflow.
 const LARGEST: f32 = 1e19;
 
@@ -252,7 +252,7 @@ impl Bounding {
             Metric::Cosine => {
                 for i in 0..LANES {
                     // A vector of norm zero gives 0/0: nothing is known, for who asks may want one or
-                    // null. Where a norm overflows, the distance is one.
+                    // null. Where a norm overflows nothing is known either.
                     let within = |norm: f32| norm > SMALLEST && norm < LARGEST;
                     let sound = within(norm) && within(own[i]);
                     let norms = if sound { norm * own[i] } else { 0.0 };

@@ -73,6 +73,18 @@ impl Format {
         }
     }
 
+    /// The word of a decoded value: sums of rounded parts may leave the format, which the value that
+    /// they stand for did not.
+    #[inline]
+    pub fn write_within(self, value: f32) -> u64 {
+        let most = match self {
+            Self::Half => f16::MAX.to_f32(),
+            Self::Brain => bf16::MAX.to_f32(),
+            Self::Single => f32::MAX,
+        };
+        self.write(value.clamp(-most, most))
+    }
+
     /// The values of lists without nulls as singles, and how many a list has.
     pub fn floats(self, array: &ArrayRef) -> Option<(Vec<f32>, usize)> {
         fn of<W: Word>(array: &ArrayRef, format: Format) -> Option<(Vec<f32>, usize)> {

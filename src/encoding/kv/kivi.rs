@@ -474,6 +474,17 @@ impl Split {
     }
 }
 
+/// The half float that stands for a step. Small ones are rounded up: the last level of a step that
+/// was rounded down by a large part of itself, to nothing even, would not come near the largest value.
+fn step_of(step: f32) -> f16 {
+    let step = step.min(f16::MAX.to_f32());
+    let rounded = f16::from_f32(step);
+    match rounded < f16::MIN_POSITIVE && rounded.to_f32() < step {
+        true => f16::from_bits(rounded.to_bits() + 1),
+        false => rounded,
+    }
+}
+
 /// Appends one unit of one head.
 fn quantize(
     layout: &Layout,
@@ -498,10 +509,7 @@ fn quantize(
     let scales: Vec<(f16, f16)> = bounds
         .iter()
         .map(|&(low, high)| match low <= high {
-            true => {
-                let step = ((high - low) / levels).min(f16::MAX.to_f32());
-                (f16::from_f32(low), f16::from_f32(step))
-            }
+            true => (f16::from_f32(low), step_of((high - low) / levels)),
             false => (f16::ZERO, f16::ZERO),
         })
         .collect();
@@ -633,7 +641,7 @@ fn restore<W: Word>(
             let bit = (token * layout.head + channel) * layout.bits;
             let code = u32::from(codes[bit / 8]) >> (bit % 8) & mask;
             let (low, step) = scales[layout.group(token, channel)];
-            *value = W::narrow(layout.format.write(low + code as f32 * step));
+            *value = W::narrow(layout.format.write_within(low + code as f32 * step));
         }
     }
 }

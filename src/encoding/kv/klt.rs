@@ -381,7 +381,7 @@ fn decode<W: Word>(
         let position = if turned { positions.at(row)? } else { 0 };
         restorer.row(&codes[0][at], parent, position, &mut restored);
         for (word, &value) in out.iter_mut().zip(&restored[skipped..]) {
-            *word = W::narrow(format.write(float(value, slice.fraction)));
+            *word = W::narrow(format.write_within(float(value, slice.fraction)));
         }
     }
     let count: u64 = metadata

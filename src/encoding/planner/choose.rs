@@ -57,10 +57,12 @@ pub fn run(
         parents: context.parents,
         profile: context.profile,
         sampling: context.sampling,
+        keeps_models: context.keeps_models,
         proven: false,
         known: context.known.clone(),
         chain: context.chain.clone(),
         training: context.training.clone(),
+        valid: context.valid.clone(),
         arguments: arguments.to_vec(),
     };
     let node = encoding.encode(array, &mut inner);

@@ -27,6 +27,9 @@ pub mod spec;
 
 pub use spec::{Spec, SpecPart};
 
+/// The encoding of vectors that are stored beside the code of others.
+const APART: &str = "pilaster.apart.v1";
+
 /// Chooses encodings for the chunks of one column.
 #[derive(Debug, Default)]
 pub struct Planner {
@@ -145,6 +148,17 @@ fn forced(
             Some(node) => Ok(node),
             None => choose(&array, role, context),
         };
+    }
+    if encoding.shares() && context.chain.last() != Some(&APART) {
+        let apart = Arc::clone(context.registry.get(APART)?);
+        let inside = Inside {
+            parts,
+            values: 0,
+            next: AtomicUsize::new(0),
+        };
+        if let Some(node) = run(&*apart, &array, &inside, &[], context)? {
+            return Ok(node);
+        }
     }
     let chain = Chain {
         parts: rest,

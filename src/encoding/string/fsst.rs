@@ -75,7 +75,7 @@ impl Encoding for Fsst {
         };
         let offsets = values.value_offsets();
         let (first, last) = (offsets[0] as usize, offsets[values.len()] as usize);
-        if last == first {
+        if last == first || !context.keeps_models {
             return Ok(None);
         }
         let (model, table) = table(values, last - first, context)?;

@@ -507,7 +507,9 @@ impl Plan {
             _ => (column, self.columns.get(column)?),
         };
         let spec = plan.spec.as_ref()?;
-        if section.rows() == 0 || section.len() <= at {
+        // A layout leaves the hidden class out if no column that it stores wants it.
+        let lacks_class = plan.parents.contains(&LATENT) && section.len() <= inputs;
+        if section.rows() == 0 || section.len() <= at || lacks_class {
             return None;
         }
         let symbols = section.symbols(at, &spec.form)?;
@@ -673,6 +675,11 @@ mod tests {
             "{size} of {}",
             bits / 8.0
         );
+        let (models, hidden) = plan.train_all(&inputs, None);
+        assert!(hidden.is_none());
+        for (column, model) in plan.columns.iter().zip(&models) {
+            assert!(model.is_none() || !column.parents.contains(&LATENT));
+        }
         let without = Options {
             latent: false,
             ..Options::default()

@@ -218,7 +218,7 @@ impl Basis {
                 "{count} directions of {dimension} values are more than {MOST_NUMBERS} numbers; ask for fewer"
             )));
         }
-        let mean = vectors::mean(rows, dimension);
+        let mean = vectors::mean(rows, dimension, None);
         let directions = match method {
             Method::Random => orthonormal(&[], dimension, count),
             Method::Variance if dimension.min(rows.len() / dimension) > WIDEST => {

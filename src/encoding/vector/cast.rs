@@ -206,7 +206,9 @@ impl Encoding for Cast {
         let mut codes = Vec::with_capacity(values.len() * format.width());
         let mut factors = Vec::new();
         let mut saturated = 0u64;
-        for row in values.values().chunks_exact(dimension) {
+        let valid = context.valid.as_ref().filter(|v| v.len() == array.len());
+        for (i, row) in values.values().chunks_exact(dimension).enumerate() {
+            let counts = !scaled && valid.is_none_or(|valid| valid.is_valid(i));
             let largest = row.iter().fold(0f32, |m, v| m.max(v.abs()));
             let factor = if scaled { format.factor(largest) } else { 1.0 };
             if scaled {
@@ -214,7 +216,7 @@ impl Encoding for Cast {
             }
             for value in row {
                 let value = value / factor;
-                saturated += u64::from(!scaled && value.abs() > format.largest());
+                saturated += u64::from(counts && value.abs() > format.largest());
                 format.push(value, &mut codes);
             }
         }
@@ -271,8 +273,14 @@ impl Encoding for Cast {
                     }
                     _ => 1.0,
                 };
-                let code = |c: &[u8]| layout.format.value(c) * factor;
-                out.extend(part.as_slice().chunks_exact(width).map(code));
+                let codes = part.as_slice().chunks_exact(width);
+                match layout.scaled {
+                    true => {
+                        let value = |c: &[u8]| layout.format.value(c) * factor;
+                        out.extend(codes.map(value).map(rows::within_range));
+                    }
+                    false => out.extend(codes.map(|c| layout.format.value(c))),
+                }
                 Ok(())
             },
         )

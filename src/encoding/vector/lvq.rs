@@ -189,6 +189,10 @@ impl Encoding for Lvq {
         }
     }
 
+    fn shares(&self) -> bool {
+        true
+    }
+
     fn access(&self) -> Access {
         Access::PerValue
     }
@@ -222,7 +226,10 @@ impl Encoding for Lvq {
         });
         let means = match &known {
             Some((_, parsed)) => Arc::clone(parsed),
-            None => Arc::new(rows::mean(values, dimension)),
+            None => {
+                let valid = context.valid.as_ref().filter(|v| v.len() == array.len());
+                Arc::new(rows::mean(values, dimension, valid))
+            }
         };
         let centre = trial(values, dimension, levels, scale, Some(&means))
             < trial(values, dimension, levels, scale, None);
@@ -470,7 +477,9 @@ impl Kernel for Row<'_> {
         steps.clear();
         self.bounds
             .values(self.codes, self.residuals, self.levels, steps);
-        let value = |step: f32, centre: f64| (f64::from(step) * self.scale + centre) as f32;
+        let value = |step: f32, centre: f64| {
+            rows::within_range((f64::from(step) * self.scale + centre) as f32)
+        };
         match self.mean {
             Some(mean) => {
                 let pairs = steps.iter().zip(mean);

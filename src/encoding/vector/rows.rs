@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::{DataType, Float32Type};
 
 use crate::encoding::distance::Query;
@@ -48,16 +48,26 @@ pub fn finite(array: &ArrayRef) -> Option<(Float32Array, usize)> {
         .then_some(found)
 }
 
-/// The mean of each coordinate of vectors, row by row.
-pub fn mean(values: &[f32], dimension: usize) -> Vec<f32> {
-    let mut sums = vec![0f64; dimension];
-    for row in values.chunks_exact(dimension) {
+/// The mean of each coordinate of vectors, row by row; of those that are valid, if some are not.
+pub fn mean(values: &[f32], dimension: usize, valid: Option<&NullBuffer>) -> Vec<f32> {
+    let (mut sums, mut rows) = (vec![0f64; dimension], 0u64);
+    for (i, row) in values.chunks_exact(dimension).enumerate() {
+        if valid.is_some_and(|valid| valid.is_null(i)) {
+            continue;
+        }
+        rows += 1;
         for (sum, value) in sums.iter_mut().zip(row) {
             *sum += f64::from(*value);
         }
     }
-    let rows = (values.len() / dimension).max(1) as f64;
+    let rows = rows.max(1) as f64;
     sums.into_iter().map(|s| (s / rows) as f32).collect()
+}
+
+/// The nearest finite number: rounding may go beyond the largest, where what was given was none of it.
+#[inline(always)]
+pub fn within_range(value: f32) -> f32 {
+    value.clamp(f32::MIN, f32::MAX)
 }
 
 /// Rows of a fixed number of bytes that start at a computable place.

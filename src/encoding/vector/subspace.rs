@@ -24,6 +24,7 @@ use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Float32Type};
 
 use super::basis::{self, Basis, Method, dot};
+use super::outliers::outliers;
 use super::rows;
 use crate::encoding::distance::{Distances, Metric, Query, Stage};
 use crate::encoding::{
@@ -123,7 +124,17 @@ fn sample(array: &ArrayRef, dimension: usize) -> Vec<f32> {
     let rows: Vec<usize> = (0..list.len()).filter(sound).collect();
     let step = rows.len().div_ceil(Basis::sample_rows(dimension)).max(1);
     let rows = rows.into_iter().step_by(step);
-    rows.flat_map(|i| row(i).iter().copied()).collect()
+    let mut sample: Vec<f32> = rows.flat_map(|i| row(i).iter().copied()).collect();
+    let far = outliers(&sample, dimension, None);
+    if !far.is_empty() {
+        let near = |i: usize| far.binary_search(&(i as u32)).is_err();
+        let rows = sample.chunks_exact(dimension).enumerate();
+        sample = rows
+            .filter(|(i, _)| near(*i))
+            .flat_map(|(_, row)| row.to_vec())
+            .collect();
+    }
+    sample
 }
 
 /// The basis of a node, for vectors and coefficients of the sizes that the node states.
@@ -223,6 +234,10 @@ impl Encoding for Subspace {
             bits: 0,
             metric: "l2",
         }
+    }
+
+    fn shares(&self) -> bool {
+        true
     }
 
     fn access(&self) -> Access {

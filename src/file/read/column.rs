@@ -87,7 +87,8 @@ pub struct ColumnMeta {
     pub chunks: Vec<ChunkMeta>,
     /// Nulls in the column.
     pub null_count: u64,
-    pub(crate) zones: Option<ZonesMeta>,
+    /// The shape of the zone map, or what is wrong with it.
+    pub(crate) zones: Option<Result<ZonesMeta, String>>,
 }
 
 /// What the checks of a block need to know of the file.
@@ -152,7 +153,8 @@ impl ColumnMeta {
         }
         if let Some(zones) = &message.zones {
             let count = context.rows.div_ceil(context.zone_rows.max(1));
-            column.zones = Some(column.zone_map(zones, count, context)?);
+            let shape = column.zone_map(zones, count, context);
+            column.zones = Some(shape.map_err(|e| format!("its zone map cannot be read: {e}")));
         }
         Ok(column)
     }

@@ -371,6 +371,11 @@ impl Fetcher {
         }
     }
 
+    /// All rows of a chunk, kept as an ancestor's are. The bytes must be there.
+    pub fn chunk(&mut self, column: usize, chunk: usize) -> Result<ArrayRef> {
+        self.cached(column, chunk)
+    }
+
     /// All rows of a chunk, decoded once, after its ancestors.
     fn cached(&mut self, column: usize, chunk: usize) -> Result<ArrayRef> {
         if let Some(array) = self.cache.get(column, chunk) {

@@ -29,14 +29,17 @@ pub struct ZoneColumn {
 }
 
 /// Zone maps of some columns of a file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Zones {
     /// Rows in a zone; the last may have fewer.
     pub zone_rows: u64,
     /// Rows in the file.
     pub rows: u64,
-    /// In the order of the columns that were asked for; `None` for columns without a zone map.
+    /// In the order of the columns that were asked for; `None` for columns without a zone map that
+    /// can be read.
     pub columns: Vec<Option<ZoneColumn>>,
+    /// Zone maps that cannot be read: the place in `columns`, and why. A scan does without them.
+    pub unreadable: Vec<(usize, Error)>,
 }
 
 impl Zones {
@@ -77,8 +80,13 @@ impl ZoneLoader {
 
     fn load(&self, index: usize) -> Result<Option<ZoneColumn>> {
         let column = self.meta.column(index)?;
-        let Some(zones) = &column.zones else {
-            return Ok(None);
+        let zones = match &column.zones {
+            None => return Ok(None),
+            Some(Ok(zones)) => zones,
+            Some(Err(message)) => {
+                let error = Error::corrupt(message.clone());
+                return Err(self.meta.locate(error, Some(index)));
+            }
         };
         let registry = Registry::standard();
         let part = |part, data_type: &DataType| {
@@ -121,7 +129,7 @@ impl Machine for ZoneLoader {
         let mut ranges = Vec::new();
         for &index in &self.columns {
             let column = self.meta.column(index)?;
-            if let Some(zones) = &column.zones {
+            if let Some(Ok(zones)) = &column.zones {
                 ranges.extend(column.segment_ranges(zones.segment));
             }
         }
@@ -130,16 +138,20 @@ impl Machine for ZoneLoader {
             return Ok(Step::Need(missing));
         }
         self.done = true;
-        let columns = self
-            .columns
-            .iter()
-            .map(|&index| self.load(index))
-            .collect::<Result<_>>()?;
+        let mut unreadable = Vec::new();
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (place, &index) in self.columns.iter().enumerate() {
+            columns.push(self.load(index).unwrap_or_else(|error| {
+                unreadable.push((place, error));
+                None
+            }));
+        }
         self.pool.clear();
         Ok(Step::Item(Zones {
             zone_rows: self.meta.zone_rows(),
             rows: self.meta.rows(),
             columns,
+            unreadable,
         }))
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
-use super::loss::LossMeter;
+use super::loss::{LossMeter, Rounding};
+use super::readback::ExpectedColumn;
 use super::zones::ZoneBuilder;
 use crate::encoding::context::ChildEncoder;
 use crate::encoding::planner::Planner;
@@ -15,6 +16,7 @@ use crate::encoding::{
 };
 use crate::error::{Error, Result};
 use crate::file::arrays::decoded_bytes;
+use crate::file::fingerprint::fingerprint;
 use crate::file::layout::{ColumnData, ColumnSpec};
 use crate::file::segment::{
     COARSE_PAGE_LOG2, FINE_PAGE_LOG2, GROUP_PAGE_LOG2, INLINE_MAX, checksum_table,
@@ -53,6 +55,8 @@ pub(crate) struct ColumnWriter {
     declared: Loss,
     chunk_rows: Option<usize>,
     block: proto::ColumnBlock,
+    /// What a reader must find again; `None` if nobody will read it back.
+    expected: Option<ExpectedColumn>,
     /// The segment that small chunks go to: its number and what it holds so far.
     shared: Option<(u32, Vec<u8>)>,
     /// How large it may become.
@@ -66,8 +70,13 @@ pub(crate) trait SegmentSink {
 }
 
 impl ColumnWriter {
-    /// The writer of one of so many columns.
-    pub fn new(spec: ColumnSpec, planner: Planner, columns: usize) -> Result<Self> {
+    /// The writer of one of so many columns, which notes what was given if that is read back.
+    pub fn new(
+        spec: ColumnSpec,
+        planner: Planner,
+        columns: usize,
+        reads_back: bool,
+    ) -> Result<Self> {
         let parent = |&column: &usize| proto::Parent {
             column: column as u32,
             ..Default::default()
@@ -95,9 +104,15 @@ impl ColumnWriter {
             declared: Loss::Exact,
             chunk_rows: None,
             block,
+            expected: reads_back.then(ExpectedColumn::default),
             shared: None,
             most_shared: SHARED.min(SHARED_IN_ALL / columns.max(1)),
         })
+    }
+
+    /// Takes note of what the values lost before they came here.
+    pub fn rounded(&mut self, rounding: Rounding) {
+        self.loss.rounded(rounding);
     }
 
     /// Encodes the column's share of a section.
@@ -188,8 +203,16 @@ impl ColumnWriter {
         if !exact {
             self.declared = forced_loss;
         }
-        if !self.declared().is_exact() {
-            self.loss.add(array, &node, &self.models, parents)?;
+        let lossy = match self.declared().is_exact() {
+            true => None,
+            false => Some(self.loss.add(array, &node, &self.models, parents)?),
+        };
+        if let Some(expected) = &mut self.expected {
+            // Readers must find what was given, or what is left of it; of values that they derive
+            // nothing was given.
+            let values = lossy.as_ref().unwrap_or(array);
+            let known = (lossy.is_some() || !follows).then(|| fingerprint(values));
+            expected.chunks.push(known.transpose()?);
         }
         Ok(EncodedChunk {
             node,
@@ -367,7 +390,7 @@ impl ColumnWriter {
         index: u32,
         table: &mut EncodingTable,
         sink: &mut dyn SegmentSink,
-    ) -> Result<proto::ColumnBlock> {
+    ) -> Result<(proto::ColumnBlock, Option<ExpectedColumn>)> {
         self.close_shared(index, sink)?;
         if let Some(zones) = std::mem::take(&mut self.zones).finish()? {
             // Zone maps are small and read at once: the planner for one array at a time will do.
@@ -381,7 +404,8 @@ impl ColumnWriter {
                     &mut models,
                     &[],
                     Profile::Fast,
-                );
+                )
+                .without_models();
                 let node = planner.encode_child(array, Role::Values, &mut context)?;
                 shape::write_buffers(&node, Packing::Aligned, &mut payload)?;
                 Ok(Some(table.message(&node)))
@@ -392,6 +416,9 @@ impl ColumnWriter {
             };
             let null_count = put(&zones.null_count)?;
             let flags = put(&zones.flags)?;
+            if let Some(expected) = &mut self.expected {
+                expected.zones = Some(zones.fingerprint()?);
+            }
             let segment = self.segment(index, payload, COARSE_PAGE_LOG2, sink)?;
             self.block.zones = Some(proto::ZoneMap {
                 segment,
@@ -408,7 +435,7 @@ impl ColumnWriter {
             .into_iter()
             .map(Option::unwrap_or_default)
             .collect();
-        Ok(self.block)
+        Ok((self.block, self.expected))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a column lost: the declaration, and the error measured on all that was stored; for vectors also
 //! how well they are still found.
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 
@@ -21,12 +21,37 @@ fn numbers(array: &ArrayRef, brain: bool) -> Result<Float64Array> {
     Ok(cast.as_primitive::<Float64Type>().clone())
 }
 
+/// What values lost before they came to the writer, as when 64-bit floats were rounded to 32 bits for a
+/// code that takes those.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rounding {
+    largest: f64,
+    squares: f64,
+}
+
+impl Rounding {
+    /// Adds a value and what became of it.
+    pub fn add(&mut self, given: f64, rounded: f64) {
+        let off = if given == rounded {
+            0.0
+        } else {
+            (given - rounded).abs()
+        };
+        if off > 0.0 {
+            self.largest = self.largest.max(off);
+            self.squares += off * off;
+        }
+    }
+}
+
 /// Error of a column's values, summed over its chunks.
 #[derive(Debug, Default)]
 pub(crate) struct LossMeter {
     largest: f64,
     squares: f64,
     values: u64,
+    /// What was lost before.
+    rounding: Rounding,
     /// Values that were too large for their codes, if that was counted.
     saturated: Option<u64>,
     /// For columns of vectors.
@@ -42,14 +67,14 @@ impl LossMeter {
         }
     }
 
-    /// Decodes a chunk and adds how far its values are off.
+    /// Decodes a chunk, adds how far its values are off, and gives them.
     pub fn add(
         &mut self,
         array: &ArrayRef,
         node: &Node,
         models: &Models,
         parents: &[ArrayRef],
-    ) -> Result<()> {
+    ) -> Result<ArrayRef> {
         // Our own bytes: nothing to guard against.
         let context = DecodeContext::new(Registry::standard(), models, &parents, u64::MAX);
         let decoded = context.decode_all(node, array.data_type())?;
@@ -62,7 +87,13 @@ impl LossMeter {
         if let Some(sample) = &mut self.sample {
             sample.add(array, &decoded);
         }
-        self.compare(array, &decoded)
+        self.compare(array, &decoded)?;
+        Ok(decoded)
+    }
+
+    /// Takes note of what the column's values lost before they were written.
+    pub fn rounded(&mut self, rounding: Rounding) {
+        self.rounding = rounding;
     }
 
     fn compare(&mut self, given: &ArrayRef, stored: &ArrayRef) -> Result<()> {
@@ -70,6 +101,16 @@ impl LossMeter {
             return Err(Error::invalid(
                 "a lossy encoding changed which values are null",
             ));
+        }
+        let lists = matches!(
+            given.data_type(),
+            DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_)
+        );
+        // What lies under a null list is no value.
+        if let Some(nulls) = given.nulls().filter(|n| lists && n.null_count() > 0) {
+            let valid = BooleanArray::new(nulls.inner().clone(), None);
+            let given = compute::filter(given, &valid)?;
+            return self.compare(&given, &compute::filter(stored, &valid)?);
         }
         let children = |array: &ArrayRef| match array.data_type() {
             DataType::FixedSizeList(..) => {
@@ -100,8 +141,9 @@ impl LossMeter {
         if let (Some(given), Some(stored)) = (children(given), children(stored)) {
             return match given.len() == stored.len() {
                 true => self.values_of(&given, &stored, brain),
-                // Lists under nulls need not have kept their elements.
-                false => Ok(()),
+                false => Err(Error::invalid(
+                    "a lossy encoding changed the lengths of lists",
+                )),
             };
         }
         self.values_of(given, stored, brain)
@@ -120,7 +162,10 @@ impl LossMeter {
         for (a, b) in given.iter().zip(stored.iter()) {
             let (Some(a), Some(b)) = (a, b) else { continue };
             self.values += 1;
-            let off = if a == b { 0.0 } else { (a - b).abs() };
+            let same = a == b || (a.is_nan() && b.is_nan());
+            let off = if same { 0.0 } else { (a - b).abs() };
+            // A number for none, or the other way round.
+            let off = if off.is_nan() { f64::INFINITY } else { off };
             if off > 0.0 {
                 self.largest = self.largest.max(off);
                 self.squares += off * off;
@@ -131,9 +176,11 @@ impl LossMeter {
 
     /// The message of the column's block; `None` for an exact column.
     pub fn message(&self, declared: &Loss) -> Option<Lossiness> {
+        let root = |squares: f64| (squares / self.values.max(1) as f64).sqrt();
         let mut message = Lossiness {
-            measured_max: self.largest,
-            measured_rms: (self.squares / self.values.max(1) as f64).sqrt(),
+            // Of two steps no more is known than that their errors do not add up to more.
+            measured_max: self.largest + self.rounding.largest,
+            measured_rms: root(self.squares) + root(self.rounding.squares),
             saturated: self.saturated,
             ..Default::default()
         };
@@ -164,7 +211,8 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use arrow::array::{FixedSizeListArray, UInt16Array};
+    use arrow::array::{FixedSizeListArray, Float32Array, ListArray, UInt16Array};
+    use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::Field;
 
     use super::*;
@@ -178,6 +226,50 @@ mod tests {
         }
         let words = Arc::new(UInt16Array::from(words.to_vec()));
         Arc::new(FixedSizeListArray::new(Arc::new(item), 2, words, None))
+    }
+
+    #[test]
+    fn what_lies_under_nulls_counts_nowhere() {
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let list = |values: [f32; 6]| -> ArrayRef {
+            let values = Arc::new(Float32Array::from(values.to_vec()));
+            let nulls = Some(vec![true, false, true].into());
+            Arc::new(FixedSizeListArray::new(Arc::clone(&item), 2, values, nulls))
+        };
+        let given = list([1.0, 2.0, 0.0, 0.0, 3.0, 4.0]);
+        let stored = list([1.0, 2.5, 99.0, -7.0, 3.0, 4.0]);
+        let nested = |array: ArrayRef| -> ArrayRef {
+            let item = Arc::new(Field::new("item", array.data_type().clone(), true));
+            let offsets = OffsetBuffer::new(vec![0, 1, 2, 3].into());
+            let nulls = Some(vec![true, true, false].into());
+            Arc::new(ListArray::new(item, offsets, array, nulls))
+        };
+        for (given, stored, values) in [
+            (Arc::clone(&given), Arc::clone(&stored), 4),
+            (nested(given), nested(stored), 2),
+        ] {
+            let mut meter = LossMeter::default();
+            meter.compare(&given, &stored).unwrap();
+            assert_eq!((meter.largest, meter.values), (0.5, values));
+        }
+    }
+
+    #[test]
+    fn a_number_that_became_none_is_off_by_infinity() {
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let list = |values: [f32; 2]| -> ArrayRef {
+            let values = Arc::new(Float32Array::from(values.to_vec()));
+            Arc::new(FixedSizeListArray::new(Arc::clone(&item), 2, values, None))
+        };
+        let mut meter = LossMeter::default();
+        meter
+            .compare(&list([f32::NAN, 1.0]), &list([f32::NAN, 1.0]))
+            .unwrap();
+        assert_eq!(meter.largest, 0.0);
+        meter
+            .compare(&list([1.0, 1.0]), &list([1.0, f32::NAN]))
+            .unwrap();
+        assert_eq!(meter.largest, f64::INFINITY);
     }
 
     #[test]

@@ -7,8 +7,10 @@
 
 mod column;
 mod loss;
+mod readback;
 mod recall;
 mod sink;
+mod specs;
 mod zones;
 
 use std::path::PathBuf;
@@ -20,15 +22,18 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use prost::Message;
 
 use self::column::{CHUNK_ROWS, ColumnWriter, EncodedChunk, SegmentSink};
+pub use self::loss::Rounding;
+use self::readback::Expected;
 pub use self::sink::{AtomicFile, Sink};
+pub use self::specs::glob;
+use self::specs::{check_patterns, check_specs, planner_for};
 use super::arrays::{concat, decoded_bytes};
-use super::layout::{ColumnData, ColumnRole, ColumnSpec, Layout, PlainLayout};
+use super::layout::{ColumnData, ColumnRole, Layout, PlainLayout};
 use super::postscript::{Postscript, START_MAGIC, pack_footer};
 use super::segment::{SEGMENT_ALIGN, checksum};
 use super::shape::EncodingTable;
 use super::{proto, types};
-use crate::encoding::planner::{Planner, Spec};
-use crate::encoding::{Profile, Registry, physical};
+use crate::encoding::{Profile, physical};
 use crate::error::{Error, Result};
 
 /// Rows of a zone, unless rows are wide.
@@ -59,6 +64,12 @@ pub struct WriteOptions {
     pub metadata: Vec<(String, String)>,
     /// Threads that encode; 0 takes what the machine has.
     pub threads: usize,
+    /// Bytes of rows, in Arrow's layout, that are encoded together; some 40 MiB if `None`. Fewer take less
+    /// memory and more space in the file.
+    pub section_bytes: Option<u64>,
+    /// Publishes without reading back what was written. By default all of a file is decoded from the
+    /// bytes that were stored and compared with what was given before it appears under its name.
+    pub unchecked: bool,
 }
 
 /// What was written.
@@ -89,6 +100,8 @@ pub struct Writer<S: Sink = AtomicFile> {
     pending_bytes: u64,
     zone_rows: usize,
     columns: Option<Vec<ColumnWriter>>,
+    /// What columns lost before they came here, by name.
+    roundings: Vec<(String, Rounding)>,
     table: EncodingTable,
     rows: u64,
     arrow_bytes: u64,
@@ -182,14 +195,15 @@ impl<S: Sink> Writer<S> {
             out,
             shown: Arc::clone(&schema),
             schema,
-            options,
             layout,
-            section_bytes,
+            section_bytes: options.section_bytes.unwrap_or(section_bytes).max(1),
             pending: Vec::new(),
+            options,
             pending_rows: 0,
             pending_bytes: 0,
             zone_rows,
             columns: None,
+            roundings: Vec::new(),
             table: EncodingTable::default(),
             rows: 0,
             arrow_bytes: 0,
@@ -206,6 +220,12 @@ impl<S: Sink> Writer<S> {
     pub fn add_metadata(&mut self, key: &str, value: &str) {
         let pair = (key.to_owned(), value.to_owned());
         self.options.metadata.push(pair);
+    }
+
+    /// Says what the values of a column lost before they are given to this writer, once for all rows: it
+    /// counts in the loss that a lossy column states.
+    pub fn add_rounding(&mut self, column: &str, rounding: Rounding) {
+        self.roundings.push((column.to_owned(), rounding));
     }
 
     /// Adds rows. The batch's types must be the schema's; metadata may differ.
@@ -362,7 +382,7 @@ impl<S: Sink> Writer<S> {
                     .into_iter()
                     .map(|mut spec| {
                         let planner = planner_for(&mut spec, &self.options)?;
-                        ColumnWriter::new(spec, planner, count)
+                        ColumnWriter::new(spec, planner, count, !self.options.unchecked)
                     })
                     .collect::<Result<Vec<_>>>()?
             }
@@ -389,6 +409,13 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
+    fn threads(&self) -> usize {
+        match self.options.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        }
+    }
+
     /// Encodes all columns of a section on the threads there are.
     fn encode(
         &self,
@@ -396,10 +423,7 @@ impl<S: Sink> Writer<S> {
         data: &[ColumnData],
     ) -> Result<Vec<Vec<EncodedChunk>>> {
         let (profile, zone_rows) = (self.options.profile, self.zone_rows);
-        let threads = match self.options.threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-            n => n,
-        };
+        let threads = self.threads();
         let count = columns.len();
         let queue = Mutex::new(columns.iter_mut().zip(data).enumerate());
         let work = || {
@@ -452,21 +476,34 @@ impl<S: Sink> Writer<S> {
         Ok(CompleteFile { sink, summary })
     }
 
+    /// Writes what is left and reads everything back.
     fn write_rest(&mut self) -> Result<WriteSummary> {
         self.check_sound()?;
         self.failed = true;
         self.flush(true)?;
+        let (summary, expected) = self.write_footer()?;
+        if let Some(expected) = expected {
+            let threads = self.threads();
+            let source = self.out.sink.appended()?;
+            readback::check(source.as_ref(), &expected, threads)?;
+        }
+        Ok(summary)
+    }
+
+    /// Writes zone maps, column blocks, footer and postscript; gives what a reader must find in the
+    /// file, if that is to be read back.
+    fn write_footer(&mut self) -> Result<(WriteSummary, Option<Expected>)> {
         let mut directory = Vec::new();
         let mut blocks = Vec::new();
-        for (index, column) in self
-            .columns
-            .take()
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-        {
+        let mut found = Vec::new();
+        let columns = self.columns.take().unwrap_or_default();
+        for (index, mut column) in columns.into_iter().enumerate() {
             let (name, role) = (column.spec.field.name().clone(), column.spec.role);
-            let block = column.finish(index as u32, &mut self.table, &mut self.out)?;
+            if let Some((_, rounding)) = self.roundings.iter().find(|(n, _)| *n == name) {
+                column.rounded(*rounding);
+            }
+            let (block, expected) = column.finish(index as u32, &mut self.table, &mut self.out)?;
+            found.extend(expected);
             blocks.push((name, role, block.encode_to_vec()));
         }
         let small = blocks.iter().map(|(_, _, b)| b.len()).sum::<usize>() <= FOOTER_BLOCKS;
@@ -499,6 +536,12 @@ impl<S: Sink> Writer<S> {
                 .drain(..)
                 .map(|(key, value)| proto::Pair { key, value }),
         );
+        let expected = (!self.options.unchecked).then(|| Expected {
+            rows: self.rows,
+            schema: Arc::clone(&self.shown),
+            metadata: types::metadata(&user),
+            columns: found,
+        });
         let footer = proto::Footer {
             rows: self.rows,
             zone_rows: self.zone_rows as u32,
@@ -518,116 +561,11 @@ impl<S: Sink> Writer<S> {
             file_len: self.out.at + super::postscript::POSTSCRIPT_LEN,
         };
         self.out.append(&postscript.to_bytes())?;
-        Ok(WriteSummary {
+        let summary = WriteSummary {
             rows: self.rows,
             bytes: self.out.at,
             arrow_bytes: self.arrow_bytes,
-        })
-    }
-}
-
-/// The planner of a column, told to follow a spec if one was given for its name. Columns that a
-/// layout made up, or that follow from others, take no spec.
-fn planner_for(spec: &mut ColumnSpec, options: &WriteOptions) -> Result<Planner> {
-    let name = spec.field.name();
-    let asked = options
-        .specs
-        .iter()
-        .find(|(pattern, _)| glob(pattern, name));
-    let Some((_, words)) = asked.filter(|_| spec.role == ColumnRole::Visible) else {
-        return Ok(Planner::default());
-    };
-    let parsed: Spec = words.parse()?;
-    parsed
-        .check(Registry::standard())
-        .map_err(|e| Error::invalid(format!("column '{name}': {e}")))?;
-    spec.words = Some(parsed.to_string());
-    Ok(Planner::new(Some(parsed)))
-}
-
-/// Whether a name matches a pattern, in which `*` stands for any characters and `?` for one.
-pub fn glob(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    // Where to go on if the characters after the last star do not match.
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p + 1, n));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((after, at)) => {
-                    star = Some((after, at + 1));
-                    p = after;
-                    n = at + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
-}
-
-/// A spec for a column that is not there is a typing error that must not pass in silence.
-fn check_patterns(specs: &[(String, String)], schema: &SchemaRef) -> Result<()> {
-    for (pattern, words) in specs {
-        let mut names = schema.fields().iter().map(|f| f.name());
-        if !names.any(|name| glob(pattern, name)) {
-            return Err(Error::invalid(format!(
-                "encoding '{words}' was asked for column '{pattern}', which the table does not have"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Checks what a layout decided.
-fn check_specs(specs: &[ColumnSpec], schema: &SchemaRef) -> Result<()> {
-    let shown: Vec<_> = specs.iter().filter(|s| s.role.is_shown()).collect();
-    let same = shown.len() == schema.fields().len()
-        && shown
-            .iter()
-            .zip(schema.fields())
-            .all(|(spec, field)| spec.field.as_ref() == field.as_ref());
-    if !same {
-        return Err(Error::invalid("a layout must show the schema's columns"));
-    }
-    for (index, spec) in specs.iter().enumerate() {
-        let sound = spec.parents.iter().all(|&parent| {
-            parent < index && spec.group.is_some() && specs[parent].group == spec.group
-        });
-        if !sound {
-            return Err(Error::invalid(format!(
-                "column '{}' may only be conditioned on earlier columns of its group",
-                spec.field.name()
-            )));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::glob;
-
-    #[test]
-    fn globs_match_whole_names() {
-        for (pattern, name, matches) in [
-            ("*", "anything", true),
-            ("k*.q", "k10.q", true),
-            ("k?", "k10", false),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b*c", "axxbyy", false),
-            ("id", "ids", false),
-        ] {
-            assert_eq!(glob(pattern, name), matches, "{pattern} {name}");
-        }
+        };
+        Ok((summary, expected))
     }
 }

@@ -2,15 +2,23 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::buffer::Buffer;
+
 use crate::error::{Error, Result};
+use crate::file::local::OnDisk;
+use crate::file::machine::ReadAt;
 
 /// Takes the bytes of a file in order.
 pub trait Sink: Send {
     /// Appends bytes.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// The bytes appended so far, so that the writer can read them back before it publishes them.
+    fn appended(&mut self) -> Result<Box<dyn ReadAt + Sync + '_>>;
 
     /// Hands all bytes on, so that only their name is missing.
     fn settle(&mut self) -> Result<()> {
@@ -21,14 +29,51 @@ pub trait Sink: Send {
     fn publish(&mut self) -> Result<()>;
 }
 
+impl<S: Sink> Sink for &mut S {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        (**self).append(bytes)
+    }
+
+    fn appended(&mut self) -> Result<Box<dyn ReadAt + Sync + '_>> {
+        (**self).appended()
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        (**self).settle()
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        (**self).publish()
+    }
+}
+
 impl Sink for Vec<u8> {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.extend_from_slice(bytes);
         Ok(())
     }
 
+    fn appended(&mut self) -> Result<Box<dyn ReadAt + Sync + '_>> {
+        Ok(Box::new(Bytes(self)))
+    }
+
     fn publish(&mut self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// The bytes of a file that is written in memory.
+struct Bytes<'a>(&'a [u8]);
+
+impl ReadAt for Bytes<'_> {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, range: Range<u64>) -> Result<Buffer> {
+        let bytes = self.0.get(range.start as usize..range.end as usize);
+        let bytes = bytes.ok_or_else(|| Error::corrupt("a read past the end of the file"))?;
+        Ok(Buffer::from(bytes))
     }
 }
 
@@ -62,6 +107,7 @@ impl AtomicFile {
         let temporary =
             target.with_file_name(format!(".{name}.tmp-{}-{serial}", std::process::id()));
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .open(&temporary)
@@ -96,6 +142,15 @@ impl Sink for AtomicFile {
         self.out
             .write_all(bytes)
             .map_err(|e| Error::io(format!("cannot write '{}'", self.target.display()), e))
+    }
+
+    fn appended(&mut self) -> Result<Box<dyn ReadAt + Sync + '_>> {
+        let name = self.target.display().to_string();
+        self.out
+            .flush()
+            .and_then(|()| OnDisk::new(self.out.get_ref(), name.clone()))
+            .map(|file| Box::new(file) as Box<dyn ReadAt + Sync + '_>)
+            .map_err(|e| Error::io(format!("cannot write '{name}'"), e))
     }
 
     fn settle(&mut self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Zone maps while a file is written.
 
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -8,6 +9,7 @@ use arrow::datatypes::*;
 
 use crate::encoding::physical;
 use crate::error::Result;
+use crate::file::fingerprint::fingerprint;
 use crate::file::read::{MAX_EXACT, MIN_EXACT};
 
 /// Longer text bounds are cut.
@@ -72,6 +74,29 @@ impl ZoneBuilder {
             flags: join(self.pieces.iter().map(|p| &p.2 as &dyn Array).collect())?,
         }))
     }
+}
+
+impl ZoneArrays {
+    /// By which the arrays are known again.
+    pub fn fingerprint(&self) -> Result<u64> {
+        let (min, max) = self.bounds.clone().unzip();
+        zones_fingerprint(min, max, &self.null_count, &self.flags)
+    }
+}
+
+/// The fingerprint of the arrays of a zone map.
+pub(crate) fn zones_fingerprint(
+    min: Option<ArrayRef>,
+    max: Option<ArrayRef>,
+    null_count: &ArrayRef,
+    flags: &ArrayRef,
+) -> Result<u64> {
+    let parts = [min.as_ref(), max.as_ref(), Some(null_count), Some(flags)];
+    let mut all = twox_hash::XxHash3_64::new();
+    for part in parts.into_iter().flatten() {
+        all.write_u64(fingerprint(part)?);
+    }
+    Ok(all.finish())
 }
 
 type Bounds = (ArrayRef, ArrayRef, Vec<u8>);

@@ -21,9 +21,10 @@ pub enum NotFinite {
     Null,
 }
 
-/// Makes an array of lists one of fixed-size lists of 32-bit floats (64-bit ones stay). `dimension`
-/// is that of earlier batches, `first_row` the number of the first row, for errors. Null vectors stay
-/// null; vectors of different dimensions and null values are errors.
+/// Makes an array of lists one of fixed-size lists. Their numbers stay what they are, but for integers of 8
+/// and 16 bits, which become 32-bit floats: those hold them exactly. `dimension` is that of earlier
+/// batches, `first_row` the number of the first row, for errors. Null vectors stay null; vectors of
+/// different dimensions and null values are errors.
 pub fn vectors(
     array: &ArrayRef,
     dimension: Option<usize>,
@@ -42,9 +43,8 @@ pub fn vectors(
         }
     };
     let number = match list.value_type() {
-        DataType::Float64 => DataType::Float64,
-        DataType::Float16 => DataType::Float16,
-        t if t.is_numeric() => DataType::Float32,
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Float32,
+        t if t.is_numeric() => t,
         other => {
             return Err(Error::invalid(format!(
                 "lists of {other} are no vectors; lists of numbers are"
@@ -74,32 +74,37 @@ pub fn vectors(
     }
     let size = size.unwrap_or(1);
     let values = compute::cast(list.values(), &number)?;
-    let wide = compute::cast(&values, &DataType::Float64)?;
-    let wide = wide.as_primitive::<Float64Type>();
+    // Only floats may be no number.
+    let wide = match number.is_floating() {
+        true => Some(compute::cast(&values, &DataType::Float64)?),
+        false => None,
+    };
+    let wide = wide
+        .as_ref()
+        .map(|w| w.as_primitive::<Float64Type>().values());
+    let odd = |place: usize| wide.map(|w| w[place]).filter(|w| !w.is_finite());
     let mut places: Vec<Option<u32>> = Vec::with_capacity(list.len() * size);
     let mut valid = Vec::with_capacity(list.len());
     for i in 0..list.len() {
         let start = list.value_offsets()[i] as usize;
         let mut keep = list.is_valid(i);
         for place in (start..start + size).take_while(|_| list.is_valid(i)) {
-            if wide.is_null(place) {
+            if values.is_null(place) {
                 return Err(Error::invalid(format!(
                     "value {} of the vector of row {} is null",
                     place - start,
                     row(i)
                 )));
             }
-            match policy {
-                _ if wide.value(place).is_finite() => {}
-                NotFinite::Keep => {}
-                NotFinite::Null => keep = false,
-                NotFinite::Refuse => {
+            match (policy, odd(place)) {
+                (_, None) | (NotFinite::Keep, _) => {}
+                (NotFinite::Null, _) => keep = false,
+                (NotFinite::Refuse, Some(odd)) => {
                     return Err(Error::invalid(format!(
-                        "value {} of the vector of row {} is {}; ask for such vectors to be kept, \
+                        "value {} of the vector of row {} is {odd}; ask for such vectors to be kept, \
                          or to become null (--not-finite)",
                         place - start,
                         row(i),
-                        wide.value(place)
                     )));
                 }
             }

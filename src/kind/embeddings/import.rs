@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, RecordBatch};
-use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::MAX_DIMENSIONS;
 use super::columns::{NotFinite, vectors};
+use super::single::Asked;
 use super::source::VectorSource;
-use crate::encoding::{Profile, Registry, Spec};
+use crate::encoding::Profile;
 use crate::error::{Error, Result};
-use crate::file::write::glob;
+use crate::file::write::{Rounding, glob};
 use crate::file::{WriteOptions, Writer};
 
 /// How vectors are imported.
@@ -26,6 +26,8 @@ pub struct ImportOptions {
     pub not_finite: NotFinite,
     /// The columns of a table that hold vectors; all that are lists of numbers if none is named.
     pub columns: Vec<String>,
+    /// Publishes without reading back what was written ([`WriteOptions::unchecked`]).
+    pub unchecked: bool,
 }
 
 /// What an import did.
@@ -109,7 +111,10 @@ pub fn import_batches(
     for batch in waiting {
         table.write(&mut writer, dst, &batch)?;
     }
-    let writer = writer.ok_or_else(|| Error::invalid("nothing was written"))?;
+    let mut writer = writer.ok_or_else(|| Error::invalid("nothing was written"))?;
+    for column in &table.columns {
+        writer.add_rounding(given.field(column.place).name(), column.rounding);
+    }
     let done = writer.finish()?;
     Ok(ImportSummary {
         rows: done.rows,
@@ -123,8 +128,10 @@ pub fn import_batches(
 struct VectorColumn {
     place: usize,
     dimension: Option<usize>,
-    /// Whether 64-bit floats become 32-bit ones, which is what lossy codes take.
-    single: bool,
+    /// The encoding that was asked for, which may take 32-bit floats only,
+    asked: Option<Asked>,
+    /// and what these lost.
+    rounding: Rounding,
 }
 
 /// A table on its way.
@@ -181,15 +188,12 @@ impl<'a> Table<'a> {
                 names()
             )));
         }
-        let lossy = |name: &str| -> Result<bool> {
+        let asked = |name: &str| -> Result<Option<Asked>> {
             let spec = options
                 .specs
                 .iter()
                 .find(|(pattern, _)| glob(pattern, name));
-            let Some((_, words)) = spec else {
-                return Ok(false);
-            };
-            Ok(!words.parse::<Spec>()?.loss(Registry::standard()).is_exact())
+            spec.map_or(Ok(None), |(_, words)| Asked::of(words))
         };
         let columns = places
             .into_iter()
@@ -197,7 +201,8 @@ impl<'a> Table<'a> {
                 Ok(VectorColumn {
                     place,
                     dimension: declared(given.field(place).data_type()),
-                    single: lossy(given.field(place).name())?,
+                    asked: asked(given.field(place).name())?,
+                    rounding: Rounding::default(),
                 })
             })
             .collect::<Result<_>>()?;
@@ -226,23 +231,16 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn vectors(&self, column: &VectorColumn, batch: &RecordBatch) -> Result<FixedSizeListArray> {
+    fn vectors(&mut self, column: usize, batch: &RecordBatch) -> Result<FixedSizeListArray> {
+        let column = &mut self.columns[column];
         let array = batch.column(column.place);
         let name = self.given.field(column.place).name();
-        let list = vectors(array, column.dimension, self.rows, self.options.not_finite)
-            .map_err(|e| e.in_column(name))?;
-        if !column.single || list.value_type() != DataType::Float64 {
-            return Ok(list);
-        }
-        let values = compute::cast(list.values(), &DataType::Float32)?;
-        let item = Arc::new(Field::new("item", DataType::Float32, false));
-        let size = list.value_length();
-        Ok(FixedSizeListArray::try_new(
-            item,
-            size,
-            values,
-            list.nulls().cloned(),
-        )?)
+        let list = vectors(array, column.dimension, self.rows, self.options.not_finite);
+        let list = match (list, &column.asked) {
+            (Ok(list), Some(asked)) => asked.vectors(list, self.rows, &mut column.rounding),
+            (list, _) => list,
+        };
+        list.map_err(|e| Error::invalid(format!("column '{name}': {e}")))
     }
 
     fn write(
@@ -252,8 +250,9 @@ impl<'a> Table<'a> {
         batch: &RecordBatch,
     ) -> Result<()> {
         let mut arrays = batch.columns().to_vec();
-        for column in &self.columns {
-            arrays[column.place] = Arc::new(self.vectors(column, batch)?) as ArrayRef;
+        for column in 0..self.columns.len() {
+            let vectors: ArrayRef = Arc::new(self.vectors(column, batch)?);
+            arrays[self.columns[column].place] = vectors;
         }
         self.rows += batch.num_rows() as u64;
         let fields = self.given.fields().iter().zip(&arrays).enumerate();
@@ -277,6 +276,7 @@ impl<'a> Table<'a> {
                 let write = WriteOptions {
                     profile: self.options.profile,
                     specs: self.options.specs.clone(),
+                    unchecked: self.options.unchecked,
                     ..WriteOptions::default()
                 };
                 writer.insert(Writer::create(dst, Arc::clone(&schema), write)?)

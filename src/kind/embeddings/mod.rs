@@ -2,11 +2,13 @@
 //!
 //! [`source`] reads arrays of vectors (`.npy`, `.fvecs`, `.bvecs`) as batches with one column, `v`, of
 //! fixed-size lists; [`columns`] makes such lists of the variable lists that tables bring; [`import`]
-//! writes either to a file; [`search`] finds nearest neighbours.
+//! writes either to a file, as they are or as the code that was asked for takes them; [`search`] finds
+//! nearest neighbours.
 
 pub mod columns;
 mod import;
 pub mod search;
+mod single;
 pub mod source;
 
 pub use columns::NotFinite;

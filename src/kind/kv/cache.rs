@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 
+use super::digest::{CHUNK_TOKENS, Digest};
 use crate::encoding::grid::GROUP_KEY;
-use crate::encoding::physical::BFLOAT16;
+use crate::encoding::physical::{BFLOAT16, FLOAT8_E4M3, FLOAT8_E5M2};
 use crate::error::{Error, Result};
 
 /// Metadata key of Arrow extension types.
@@ -32,18 +33,8 @@ const DTYPES: [(Dtype, &str, DataType, Option<&str>); 5] = [
     (Dtype::F16, "f16", DataType::Float16, None),
     (Dtype::BF16, "bf16", DataType::UInt16, Some(BFLOAT16)),
     (Dtype::F32, "f32", DataType::Float32, None),
-    (
-        Dtype::F8E4M3,
-        "f8e4m3",
-        DataType::UInt8,
-        Some("pilaster.float8_e4m3fn"),
-    ),
-    (
-        Dtype::F8E5M2,
-        "f8e5m2",
-        DataType::UInt8,
-        Some("pilaster.float8_e5m2"),
-    ),
+    (Dtype::F8E4M3, "f8e4m3", DataType::UInt8, Some(FLOAT8_E4M3)),
+    (Dtype::F8E5M2, "f8e5m2", DataType::UInt8, Some(FLOAT8_E5M2)),
 ];
 
 impl Dtype {
@@ -73,6 +64,86 @@ impl Dtype {
     /// Bytes a value.
     pub fn width(self) -> usize {
         self.storage().primitive_width().unwrap_or(1)
+    }
+}
+
+/// The integers that a source holds token ids in; here they are 32 bits without a sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenType {
+    /// 16 bits, unsigned.
+    U16,
+    /// 32 bits, signed.
+    #[default]
+    I32,
+    /// 32 bits, unsigned.
+    U32,
+    /// 64 bits, signed.
+    I64,
+    /// 64 bits, unsigned.
+    U64,
+}
+
+impl TokenType {
+    const ALL: [Self; 5] = [Self::U16, Self::I32, Self::U32, Self::I64, Self::U64];
+
+    /// Name in a file's metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U16 => "u16",
+            Self::I32 => "i32",
+            Self::U32 => "u32",
+            Self::I64 => "i64",
+            Self::U64 => "u64",
+        }
+    }
+
+    /// The type of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// Token ids of little-endian integers; fails if one does not fit 32 bits.
+    pub fn read(self, bytes: &[u8]) -> Result<Vec<u32>> {
+        fn of<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> i128) -> Result<Vec<u32>> {
+            let (words, _) = bytes.as_chunks::<N>();
+            let id = |&word: &[u8; N]| {
+                let value = value(word);
+                u32::try_from(value)
+                    .map_err(|_| Error::invalid(format!("{value} is not a token id")))
+            };
+            words.iter().map(id).collect()
+        }
+        match self {
+            Self::U16 => of(bytes, |w| u16::from_le_bytes(w).into()),
+            Self::I32 => of(bytes, |w| i32::from_le_bytes(w).into()),
+            Self::U32 => of(bytes, |w| u32::from_le_bytes(w).into()),
+            Self::I64 => of(bytes, |w| i64::from_le_bytes(w).into()),
+            Self::U64 => of(bytes, |w| u64::from_le_bytes(w).into()),
+        }
+    }
+
+    /// This type if it holds these ids, else the one that holds all.
+    fn holding(self, ids: &[u32]) -> Self {
+        let largest = ids.iter().copied().max().unwrap_or(0);
+        let most = match self {
+            Self::U16 => u32::from(u16::MAX),
+            Self::I32 => i32::MAX as u32,
+            Self::U32 | Self::I64 | Self::U64 => u32::MAX,
+        };
+        match largest <= most {
+            true => self,
+            false => Self::U32,
+        }
+    }
+
+    /// Token ids as little-endian integers of this type, which must hold them.
+    fn write(self, ids: &[u32]) -> Vec<u8> {
+        let ids = ids.iter();
+        match self {
+            Self::U16 => ids.flat_map(|&t| (t as u16).to_le_bytes()).collect(),
+            Self::I32 | Self::U32 => ids.flat_map(|&t| t.to_le_bytes()).collect(),
+            Self::I64 | Self::U64 => ids.flat_map(|&t| u64::from(t).to_le_bytes()).collect(),
+        }
     }
 }
 
@@ -158,6 +229,9 @@ impl Shape {
 pub struct Cache {
     shape: Shape,
     tokens: Vec<u32>,
+    token_type: TokenType,
+    start: u32,
+    parent: Digest,
     k: Vec<u8>,
     v: Vec<u8>,
 }
@@ -185,6 +259,9 @@ impl Cache {
         Ok(Self {
             shape,
             tokens,
+            token_type: TokenType::default(),
+            start: 0,
+            parent: Digest::ROOT,
             k,
             v,
         })
@@ -198,6 +275,45 @@ impl Cache {
     /// The token ids.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
+    }
+
+    /// The same cache, whose source holds token ids as such integers.
+    #[must_use]
+    pub fn with_token_type(mut self, token_type: TokenType) -> Self {
+        self.token_type = token_type;
+        self
+    }
+
+    /// The integers that its source holds token ids in.
+    pub fn token_type(&self) -> TokenType {
+        self.token_type
+    }
+
+    /// The token ids as little-endian integers of the source's type, or of 32 bits without a sign if
+    /// they do not fit that one.
+    pub fn token_bytes(&self) -> (TokenType, Vec<u8>) {
+        let token_type = self.token_type.holding(&self.tokens);
+        (token_type, token_type.write(&self.tokens))
+    }
+
+    /// The same cache as the part of a sequence from position `start` on, whose tokens before have
+    /// the name `parent`. Only whole runs can come before, and a first run has no parent.
+    pub fn continuing(mut self, start: u32, parent: Digest) -> Result<Self> {
+        let whole = (start as usize).is_multiple_of(CHUNK_TOKENS);
+        let fits = u32::try_from(self.tokens.len()).is_ok_and(|n| start.checked_add(n).is_some());
+        if !whole || !fits || (start == 0) != (parent == Digest::ROOT) {
+            return Err(Error::invalid(format!(
+                "a cache from position {start} after a prefix '{parent}': a part of a sequence starts \
+                 at a multiple of {CHUNK_TOKENS} and names the digest of the tokens before it"
+            )));
+        }
+        (self.start, self.parent) = (start, parent);
+        Ok(self)
+    }
+
+    /// Position of the first token in its sequence, and the name of the tokens before it.
+    pub fn place(&self) -> (u32, Digest) {
+        (self.start, self.parent)
     }
 
     /// The tensor of a side.

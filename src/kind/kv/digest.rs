@@ -12,6 +12,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::error::{Error, Result};
+
 /// Tokens of a run that has a digest of its own; a prefix's last run may be shorter.
 pub const CHUNK_TOKENS: usize = 256;
 
@@ -26,6 +28,28 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// The parent of a first run.
     pub const ROOT: Self = Self([0; 32]);
+}
+
+impl std::str::FromStr for Digest {
+    type Err = Error;
+
+    /// 64 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self> {
+        let digit = |i: usize| {
+            text.get(i..i + 2)
+                .filter(|d| d.chars().all(|c| c.is_ascii_hexdigit()))
+        };
+        let mut bytes = [0; 32];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let digits = digit(2 * i).filter(|_| text.len() == 64);
+            *byte = digits
+                .and_then(|d| u8::from_str_radix(d, 16).ok())
+                .ok_or_else(|| {
+                    Error::invalid(format!("'{text}' is no digest of 64 hexadecimal digits"))
+                })?;
+        }
+        Ok(Self(bytes))
+    }
 }
 
 impl std::fmt::Display for Digest {
@@ -66,7 +90,11 @@ impl PrefixKey {
 
     /// The names of all runs of a sequence, the last of which may be short.
     pub fn chain(&self, tokens: &[u32]) -> Vec<Digest> {
-        let mut parent = Digest::ROOT;
+        self.chain_after(Digest::ROOT, tokens)
+    }
+
+    /// The names of all runs that follow `parent`.
+    pub fn chain_after(&self, mut parent: Digest, tokens: &[u32]) -> Vec<Digest> {
         let runs = tokens.chunks(CHUNK_TOKENS);
         runs.map(|run| {
             parent = self.run(parent, run);

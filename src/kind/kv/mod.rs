@@ -42,7 +42,7 @@ mod write;
 mod zip;
 
 pub use crate::encoding::kv::rotation::{Pairing, Rotation};
-pub use cache::{Cache, Dtype, Shape, Side};
+pub use cache::{Cache, Dtype, Shape, Side, TokenType};
 pub use digest::{CHUNK_TOKENS, Digest, PrefixKey, salt_id};
 #[cfg(feature = "sources")]
 pub use files::{Chosen, Exported, KvSummary, export, fit_files, import, read_cache};

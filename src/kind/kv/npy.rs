@@ -3,16 +3,25 @@
 //! NumPy knows no bfloat16 and no 8-bit floats; libraries that add them save bare words of 2 bytes or
 //! 1 (`|V2`, `|V1`, `<u2`, `|u1`). Two bare bytes are taken for bfloat16; which 8-bit float one byte is
 //! must be said, by a string `dtype` (`f8e4m3`, `f8e5m2`) in the archive. A string `model` names the
-//! model.
+//! model; `position` and `parent`, both strings, say where a part of a sequence belongs.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use super::cache::{Cache, Dtype, Shape, Side};
-use super::tensors::ReadCache;
+use super::cache::{Cache, Dtype, Shape, Side, TokenType};
+use super::tensors::{PARENT, POSITION, ReadCache, place};
 use super::zip;
 use crate::error::{Error, Result};
+
+/// Kinds of integers that token ids come in.
+const TOKEN_TYPES: [(&str, TokenType); 5] = [
+    ("u2", TokenType::U16),
+    ("i4", TokenType::I32),
+    ("u4", TokenType::U32),
+    ("i8", TokenType::I64),
+    ("u8", TokenType::U64),
+];
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -106,41 +115,14 @@ impl<'a> Array<'a> {
         characters.map(char::from_u32).collect()
     }
 
-    fn tokens(&self) -> Result<Vec<u32>> {
-        let wide: Vec<i64> = match self.kind.as_str() {
-            "i8" | "u8" => {
-                let (words, _) = self.bytes.as_chunks::<8>();
-                words.iter().map(|&w| i64::from_le_bytes(w)).collect()
-            }
-            "i4" => {
-                let (words, _) = self.bytes.as_chunks::<4>();
-                words
-                    .iter()
-                    .map(|&w| i64::from(i32::from_le_bytes(w)))
-                    .collect()
-            }
-            "u4" => {
-                let (words, _) = self.bytes.as_chunks::<4>();
-                words
-                    .iter()
-                    .map(|&w| i64::from(u32::from_le_bytes(w)))
-                    .collect()
-            }
-            "u2" => {
-                let (words, _) = self.bytes.as_chunks::<2>();
-                words
-                    .iter()
-                    .map(|&w| i64::from(u16::from_le_bytes(w)))
-                    .collect()
-            }
-            other => return Err(Error::invalid(format!("'tokens' of type {other}"))),
-        };
-        if self.shape.len() != 1 {
-            return Err(Error::invalid("'tokens' must have one dimension"));
+    fn tokens(&self) -> Result<(TokenType, Vec<u32>)> {
+        let found = TOKEN_TYPES.iter().find(|t| t.0 == self.kind);
+        let &(_, token_type) =
+            found.ok_or_else(|| Error::invalid(format!("'tokens' of type {}", self.kind)))?;
+        match self.shape.len() {
+            1 => Ok((token_type, token_type.read(self.bytes)?)),
+            _ => Err(Error::invalid("'tokens' must have one dimension")),
         }
-        let id =
-            |t: i64| u32::try_from(t).map_err(|_| Error::invalid(format!("{t} is not a token id")));
-        wide.into_iter().map(id).collect()
     }
 
     /// The type of the values, as it is or as it is told.
@@ -183,7 +165,8 @@ fn cache_of(arrays: &HashMap<String, Vec<u8>>) -> Result<ReadCache> {
             ))
         })
     };
-    let (k, v, tokens) = (need("k")?, need("v")?, need("tokens")?.tokens()?);
+    let (k, v) = (need("k")?, need("v")?);
+    let (token_type, tokens) = need("tokens")?.tokens()?;
     if k.shape != v.shape || k.kind != v.kind {
         return Err(Error::invalid(format!(
             "'k' is {} {:?}, but 'v' is {} {:?}",
@@ -210,13 +193,16 @@ fn cache_of(arrays: &HashMap<String, Vec<u8>>) -> Result<ReadCache> {
         head_dim,
         dtype: k.dtype(told)?,
     };
-    let kept = ["k", "v", "tokens", "dtype", "model"];
+    let kept = ["k", "v", "tokens", "dtype", "model", POSITION, PARENT];
     let mut ignored: Vec<String> = arrays.keys().cloned().collect();
     ignored.retain(|name| !kept.contains(&name.as_str()));
     ignored.sort();
+    let text = |name: &str| Ok::<_, Error>(get(name)?.and_then(|a| a.text()));
+    let (start, parent) = place(text(POSITION)?, text(PARENT)?)?;
+    let cache = Cache::new(shape, tokens, k.bytes.to_vec(), v.bytes.to_vec())?;
     Ok(ReadCache {
-        cache: Cache::new(shape, tokens, k.bytes.to_vec(), v.bytes.to_vec())?,
-        model: get("model")?.and_then(|a| a.text()),
+        cache: cache.continuing(start, parent)?.with_token_type(token_type),
+        model: text("model")?,
         ignored,
     })
 }
@@ -255,7 +241,7 @@ pub fn read_npy(path: &Path) -> Result<ReadCache> {
         let file = path.with_file_name(format!("{stem}{part}.npy"));
         arrays.insert(part.to_owned(), read(&file)?);
     }
-    for part in ["dtype", "model"] {
+    for part in ["dtype", "model", POSITION, PARENT] {
         let file = path.with_file_name(format!("{stem}{part}.npy"));
         if file.exists() {
             arrays.insert(part.to_owned(), read(&file)?);
@@ -311,18 +297,21 @@ pub fn write_npz(path: &Path, cache: &Cache, model: &str) -> Result<u64> {
         Dtype::BF16 => "|V2",
         Dtype::F8E4M3 | Dtype::F8E5M2 => "|V1",
     };
-    let tokens: Vec<u8> = cache
-        .tokens()
-        .iter()
-        .flat_map(|t| t.to_le_bytes())
-        .collect();
-    let files = [
+    let (token_type, tokens) = cache.token_bytes();
+    let token_type = TOKEN_TYPES.iter().find(|t| t.1 == token_type);
+    let token_type = format!("<{}", token_type.map_or("u4", |t| t.0));
+    let mut files = vec![
         ("k.npy", npy(descr, &dims, cache.tensor(Side::K))),
         ("v.npy", npy(descr, &dims, cache.tensor(Side::V))),
-        ("tokens.npy", npy("<u4", &[rows], &tokens)),
+        ("tokens.npy", npy(&token_type, &[rows], &tokens)),
         ("dtype.npy", text(shape.dtype.name())),
         ("model.npy", text(model)),
     ];
+    let (start, parent) = cache.place();
+    if start > 0 {
+        files.push(("position.npy", text(&start.to_string())));
+        files.push(("parent.npy", text(&parent.to_string())));
+    }
     let bytes = zip::write(&files)?;
     use crate::file::write::{AtomicFile, Sink};
     let mut file = AtomicFile::create(path)?;

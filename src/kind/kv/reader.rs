@@ -21,9 +21,12 @@ use crate::file::{ColumnScan, File, ScanRequest, drive};
 struct Run {
     parent: Digest,
     rows: Range<u64>,
+    /// Position of the first row.
+    start: u32,
 }
 
-/// A stored sequence: consecutive rows whose positions count up from the first one's.
+/// A stored sequence: consecutive rows whose positions count up from the first one's, and whose runs
+/// follow each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     /// Its rows in the file.
@@ -95,7 +98,15 @@ impl KvFile {
             for i in 0..batch.num_rows() {
                 let (digest, parent) = (digest(digests.value(i)), digest(parents.value(i)));
                 let position = positions.value(i);
-                let follows = last == Some(position.wrapping_sub(1)) && position > 0;
+                // Rows may come from anywhere: SQL cuts, reorders and joins files. They belong to one
+                // sequence within a run, and from a whole run to one that names it as its parent.
+                let follows = open.as_ref().is_some_and(|(name, run)| {
+                    let next = last == Some(position.wrapping_sub(1)) && position > 0;
+                    next && match position as usize % CHUNK_TOKENS {
+                        0 => parent == *name,
+                        _ => digest == *name && parent == run.parent,
+                    }
+                });
                 if !follows {
                     self.sequences.push(Sequence {
                         rows: row..row,
@@ -106,10 +117,20 @@ impl KvFile {
                     sequence.rows.end = row + 1;
                 }
                 match &mut open {
-                    Some((name, run)) if follows && *name == digest => run.rows.end = row + 1,
+                    Some((name, run))
+                        if follows
+                            && *name == digest
+                            && !(position as usize).is_multiple_of(CHUNK_TOKENS) =>
+                    {
+                        run.rows.end = row + 1;
+                    }
                     _ => {
-                        let rows = row..row + 1;
-                        found.extend(open.replace((digest, Run { parent, rows })));
+                        let run = Run {
+                            parent,
+                            rows: row..row + 1,
+                            start: position,
+                        };
+                        found.extend(open.replace((digest, run)));
                     }
                 }
                 last = Some(position);
@@ -150,6 +171,21 @@ impl KvFile {
         &self.sequences
     }
 
+    /// The copies of a run of so many tokens at a position that are there as a whole: of a run that
+    /// was cut, some rows answer to its name.
+    fn whole(
+        &self,
+        name: &Digest,
+        start: usize,
+        length: usize,
+    ) -> impl Iterator<Item = &Run> + Clone {
+        let copies = self.runs.get(name).map_or(&[][..], Vec::as_slice);
+        let is_whole = move |run: &&Run| {
+            run.start as usize == start && run.rows.end - run.rows.start == length as u64
+        };
+        copies.iter().filter(is_whole)
+    }
+
     /// Finds the longest stored prefix of a prompt, for the tenant of this salt.
     pub fn lookup(&self, prompt: &[u32], salt: &[u8]) -> Hit {
         let key = PrefixKey::new(&self.header.model, salt);
@@ -158,10 +194,10 @@ impl KvFile {
         let mut tokens = 0;
         for run in prompt.chunks_exact(CHUNK_TOKENS) {
             let name = key.run(parent, run);
-            if !self.runs.contains_key(&name) {
+            if self.whole(&name, tokens, CHUNK_TOKENS).next().is_none() {
                 break;
             }
-            names.push(name);
+            names.push((name, tokens, CHUNK_TOKENS));
             parent = name;
             tokens += CHUNK_TOKENS;
         }
@@ -169,10 +205,10 @@ impl KvFile {
         let tails = self.tails.get(&parent).into_iter().flatten();
         let tail = tails
             .filter_map(|&length| Some((key.run(parent, rest.get(..length)?), length)))
-            .filter(|(name, _)| self.runs.contains_key(name))
+            .filter(|(name, length)| self.whole(name, tokens, *length).next().is_some())
             .max_by_key(|(_, length)| *length);
         if let Some((name, length)) = tail {
-            names.push(name);
+            names.push((name, tokens, length));
             tokens += length;
         }
         Hit {
@@ -183,15 +219,15 @@ impl KvFile {
 
     /// The rows of runs, from the last to the first: of several copies of one, that which lies before
     /// the run that follows.
-    fn rows_of(&self, names: &[Digest]) -> Vec<Range<u64>> {
+    fn rows_of(&self, names: &[(Digest, usize, usize)]) -> Vec<Range<u64>> {
         let mut rows: Vec<Range<u64>> = Vec::new();
-        for name in names.iter().rev() {
-            let copies = self.runs.get(name).map_or(&[][..], Vec::as_slice);
+        for (name, start, length) in names.iter().rev() {
+            let mut copies = self.whole(name, *start, *length);
             let next = rows.last().map(|r| r.start);
-            let before = copies.iter().find(|c| Some(c.rows.end) == next);
+            let before = copies.clone().find(|c| Some(c.rows.end) == next);
             match (before, rows.last_mut()) {
                 (Some(copy), Some(last)) => last.start = copy.rows.start,
-                _ => rows.extend(copies.first().map(|c| c.rows.clone())),
+                _ => rows.extend(copies.next().map(|c| c.rows.clone())),
             }
         }
         rows.reverse();
@@ -208,14 +244,16 @@ impl KvFile {
                 "no digest of the file, or more than one, starts with {digits}"
             )));
         };
-        let run = self.runs.get(digest).and_then(|copies| copies.first());
-        let rows = run.and_then(|run| {
+        // The copy that most of the sequence comes before: others may be parts of it.
+        let copies = self.runs.get(digest).into_iter().flatten();
+        let rows = copies.filter_map(|run| {
             let holds =
                 |s: &&Sequence| s.rows.start <= run.rows.start && run.rows.end <= s.rows.end;
             let sequence = self.sequences.iter().find(holds)?;
             Some(sequence.rows.start..run.rows.end)
         });
-        rows.ok_or_else(|| Error::corrupt("a run outside of all sequences"))
+        let longest = rows.rev().max_by_key(|rows| rows.end - rows.start);
+        longest.ok_or_else(|| Error::corrupt("a run outside of all sequences"))
     }
 
     /// Hands over some heads of some rows, layer after layer, keys before values, each as soon as its
@@ -288,9 +326,39 @@ impl KvFile {
         Ok(tokens)
     }
 
-    /// A whole sequence, as tensors.
+    /// The position of the first of some rows, and the name of the tokens before it; fails if they
+    /// are not rows of one sequence from the start of a run on.
+    fn place(&self, rows: &Range<u64>) -> Result<(u32, Digest)> {
+        if rows.is_empty() {
+            return Ok((0, Digest::ROOT));
+        }
+        let holds = |s: &&Sequence| s.rows.start <= rows.start && rows.end <= s.rows.end;
+        let sequence =
+            self.sequences.iter().find(holds).ok_or_else(|| {
+                Error::invalid(format!("rows {rows:?} are not rows of one sequence"))
+            })?;
+        let start = sequence.start + (rows.start - sequence.rows.start) as u32;
+        let run = self
+            .runs
+            .values()
+            .flatten()
+            .find(|run| run.rows.start == rows.start);
+        match run.filter(|_| (start as usize).is_multiple_of(CHUNK_TOKENS)) {
+            Some(run) if (start == 0) == (run.parent == Digest::ROOT) => Ok((start, run.parent)),
+            _ => Err(Error::invalid(format!(
+                "rows {rows:?} start at position {start}, within a run of {CHUNK_TOKENS} tokens; a part \
+                 of a sequence must start at a multiple of {CHUNK_TOKENS}, or nothing says what comes \
+                 before it"
+            ))),
+        }
+    }
+
+    /// Rows of a sequence from the start of a run on, as tensors.
     pub fn cache(&self, rows: Range<u64>) -> Result<Cache> {
-        let mut cache = Cache::zeroed(*self.shape(), self.tokens(rows.clone())?)?;
+        let (start, parent) = self.place(&rows)?;
+        let mut cache = Cache::zeroed(*self.shape(), self.tokens(rows.clone())?)?
+            .continuing(start, parent)?
+            .with_token_type(self.header.token_type);
         let (layers, heads) = (self.shape().layers, self.shape().heads);
         self.layers(rows, 0..layers, 0..heads, |layer, side, bytes| {
             cache.put(layer, side, 0, bytes)

@@ -10,7 +10,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::cache::{Cache, Dtype, Shape, Side};
+use super::cache::{Cache, Dtype, Shape, Side, TokenType};
 use super::digest::{CHUNK_TOKENS, Digest, PrefixKey, salt_id};
 use crate::error::{Error, Result};
 
@@ -28,6 +28,9 @@ pub(crate) const TOKEN: usize = 4;
 /// Key of the schema's metadata that marks a `kv` file, and the version of what is written here.
 const MARK: (&str, &str) = ("pilaster.kind", "kv");
 
+/// Key of the schema's metadata for the integers that token ids came in, unless they are `i32`.
+const TOKEN_TYPE: &str = "pilaster.kv.token_type";
+
 /// Position of a layer's column in the schema.
 pub(crate) fn column(layer: usize, side: Side) -> usize {
     KEYS + 2 * layer + usize::from(side == Side::V)
@@ -38,6 +41,8 @@ pub(crate) fn column(layer: usize, side: Side) -> usize {
 pub(crate) struct Header {
     pub shape: Shape,
     pub model: String,
+    /// Integers of token ids in the first source.
+    pub token_type: TokenType,
 }
 
 impl Header {
@@ -71,6 +76,10 @@ impl Header {
             self.shape.dtype.name().to_owned(),
         );
         metadata.insert("pilaster.kv.model".to_owned(), self.model.clone());
+        if self.token_type != TokenType::default() {
+            let name = self.token_type.name().to_owned();
+            metadata.insert(TOKEN_TYPE.to_owned(), name);
+        }
         Arc::new(Schema::new_with_metadata(Fields::from(fields), metadata))
     }
 
@@ -101,6 +110,12 @@ impl Header {
                 dtype: Dtype::named(text("dtype")?)?,
             },
             model: text("model")?.clone(),
+            token_type: match metadata.get(TOKEN_TYPE) {
+                None => TokenType::default(),
+                Some(name) => TokenType::named(name).ok_or_else(|| {
+                    Error::unsupported(format!("token ids of type '{name}' in a KV file"))
+                })?,
+            },
         };
         header
             .shape
@@ -108,8 +123,9 @@ impl Header {
             .map_err(|e| Error::corrupt(e.to_string()))?;
         match header.schema().fields() == schema.fields() {
             true => Ok(header),
-            false => Err(Error::corrupt(
-                "the columns of a KV file do not fit its dimensions",
+            false => Err(Error::invalid(
+                "the columns are not those of a KV file of its dimensions; a file that SQL wrote is one \
+                 only with all of them, as SELECT * gives them",
             )),
         }
     }
@@ -124,15 +140,16 @@ pub(crate) fn batch(
 ) -> Result<RecordBatch> {
     let tokens = cache.tokens();
     let rows = tokens.len();
-    let chain = key.chain(tokens);
-    let parents: Vec<Digest> = std::iter::once(Digest::ROOT)
+    let (start, parent) = cache.place();
+    let chain = key.chain_after(parent, tokens);
+    let parents: Vec<Digest> = std::iter::once(parent)
         .chain(chain.iter().copied())
         .collect();
     let mut columns: Vec<ArrayRef> = vec![
         digests(&chain, rows)?,
         digests(&parents, rows)?,
         Arc::new(UInt64Array::from_value(salt_id(salt), rows)),
-        Arc::new(UInt32Array::from_iter_values(0..rows as u32)),
+        Arc::new(UInt32Array::from_iter_values(start..start + rows as u32)),
         Arc::new(UInt32Array::from(tokens.to_vec())),
     ];
     let shape = cache.shape();

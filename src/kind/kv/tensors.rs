@@ -1,4 +1,6 @@
-//! Caches in `.safetensors` files: `tokens` I32 `[T]`, `k` and `v` `[layers, kv_heads, T, head_dim]`.
+//! Caches in `.safetensors` files: `tokens` of integers `[T]`, `k` and `v` `[layers, kv_heads, T,
+//! head_dim]`. The part of a sequence that does not start at position 0 says so in the metadata:
+//! `position`, and `parent`, the digest of the tokens before.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,7 +9,8 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
-use super::cache::{Cache, Dtype, Shape, Side};
+use super::cache::{Cache, Dtype, Shape, Side, TokenType};
+use super::digest::Digest;
 use crate::error::{Error, Result};
 
 /// Types of both worlds.
@@ -61,7 +64,7 @@ pub fn read_safetensors(path: &Path) -> Result<ReadCache> {
     };
     let dtype = TYPES.iter().find(|t| t.0 == k.dtype()).map(|t| t.1);
     let dtype = dtype.ok_or_else(|| fail(&format!("values of type {:?}", k.dtype())))?;
-    let tokens = tokens(&get("tokens")?).map_err(|e| fail(&e))?;
+    let (token_type, tokens) = tokens(&get("tokens")?).map_err(|e| fail(&e))?;
     if tokens.len() != rows {
         return Err(fail(&format!(
             "{} tokens for {rows} rows of 'k'",
@@ -77,41 +80,58 @@ pub fn read_safetensors(path: &Path) -> Result<ReadCache> {
     let mut ignored: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     ignored.retain(|n| !["k", "v", "tokens"].contains(&n.as_str()));
     ignored.sort();
-    let model = about.metadata().as_ref().and_then(|m| m.get("model"));
+    let about = |key: &str| about.metadata().as_ref().and_then(|m| m.get(key));
+    let model = about("model");
+    let (start, parent) =
+        place(about(POSITION).cloned(), about(PARENT).cloned()).map_err(|e| fail(&e))?;
+    let cache = Cache::new(shape, tokens, k.data().to_vec(), v.data().to_vec())
+        .and_then(|cache| cache.continuing(start, parent))
+        .map_err(|e| fail(&e))?;
     Ok(ReadCache {
-        cache: Cache::new(shape, tokens, k.data().to_vec(), v.data().to_vec())
-            .map_err(|e| fail(&e))?,
+        cache: cache.with_token_type(token_type),
         model: model.cloned(),
         ignored,
     })
 }
 
-fn tokens(tensor: &TensorView<'_>) -> Result<Vec<u32>> {
-    let wide: Vec<i64> = match tensor.dtype() {
-        Stored::I32 | Stored::U32 => {
-            let (words, _) = tensor.data().as_chunks::<4>();
-            let signed = tensor.dtype() == Stored::I32;
-            words
-                .iter()
-                .map(|&w| match signed {
-                    true => i64::from(i32::from_le_bytes(w)),
-                    false => i64::from(u32::from_le_bytes(w)),
-                })
-                .collect()
+/// Where files say the position of their first token, if that is not 0.
+pub(super) const POSITION: &str = "position";
+/// Where they then say the digest of the tokens before.
+pub(super) const PARENT: &str = "parent";
+
+/// The place of a cache in its sequence, as a file says it.
+pub(super) fn place(position: Option<String>, parent: Option<String>) -> Result<(u32, Digest)> {
+    match (position, parent) {
+        (None, None) => Ok((0, Digest::ROOT)),
+        (Some(position), Some(parent)) => {
+            let start = position.parse::<u32>();
+            let start = start.map_err(|_| Error::invalid(format!("position '{position}'")))?;
+            Ok((start, parent.parse()?))
         }
-        Stored::I64 => {
-            let (words, _) = tensor.data().as_chunks::<8>();
-            words.iter().map(|&w| i64::from_le_bytes(w)).collect()
-        }
-        other => return Err(Error::invalid(format!("'tokens' of type {other:?}"))),
-    };
-    if tensor.shape().len() != 1 {
-        return Err(Error::invalid("'tokens' must have one dimension"));
+        _ => Err(Error::invalid(
+            "a part of a sequence names both its 'position' and its 'parent', the digest of the \
+             tokens before",
+        )),
     }
-    let checked = wide
-        .iter()
-        .map(|&t| u32::try_from(t).map_err(|_| Error::invalid(format!("{t} is not a token id"))));
-    checked.collect()
+}
+
+/// Integer types of both worlds.
+const TOKEN_TYPES: [(Stored, TokenType); 5] = [
+    (Stored::U16, TokenType::U16),
+    (Stored::I32, TokenType::I32),
+    (Stored::U32, TokenType::U32),
+    (Stored::I64, TokenType::I64),
+    (Stored::U64, TokenType::U64),
+];
+
+fn tokens(tensor: &TensorView<'_>) -> Result<(TokenType, Vec<u32>)> {
+    let found = TOKEN_TYPES.iter().find(|t| t.0 == tensor.dtype());
+    let &(_, token_type) =
+        found.ok_or_else(|| Error::invalid(format!("'tokens' of type {:?}", tensor.dtype())))?;
+    match tensor.shape().len() {
+        1 => Ok((token_type, token_type.read(tensor.data())?)),
+        _ => Err(Error::invalid("'tokens' must have one dimension")),
+    }
 }
 
 /// Writes a cache in the layout that [`read_safetensors`] takes, under a temporary name first.
@@ -119,11 +139,9 @@ pub fn write_safetensors(path: &Path, cache: &Cache, model: &str) -> Result<u64>
     let shape = cache.shape();
     let stored = TYPES.iter().find(|t| t.1 == shape.dtype).map(|t| t.0);
     let stored = stored.ok_or_else(|| Error::invalid("a type that safetensors lacks"))?;
-    let tokens: Vec<u8> = cache
-        .tokens()
-        .iter()
-        .flat_map(|t| t.to_le_bytes())
-        .collect();
+    let (token_type, tokens) = cache.token_bytes();
+    let token_type = TOKEN_TYPES.iter().find(|t| t.1 == token_type);
+    let token_type = token_type.map_or(Stored::U32, |t| t.0);
     let rows = cache.tokens().len();
     let dims = vec![shape.layers, shape.heads, rows, shape.head_dim];
     let refused = |e: &dyn std::fmt::Display| Error::invalid(format!("cannot export: {e}"));
@@ -131,9 +149,14 @@ pub fn write_safetensors(path: &Path, cache: &Cache, model: &str) -> Result<u64>
     let tensors = vec![
         ("k", view(stored, dims.clone(), cache.tensor(Side::K))?),
         ("v", view(stored, dims, cache.tensor(Side::V))?),
-        ("tokens", view(Stored::I32, vec![rows], &tokens)?),
+        ("tokens", view(token_type, vec![rows], &tokens)?),
     ];
-    let about = HashMap::from([("model".to_owned(), model.to_owned())]);
+    let mut about = HashMap::from([("model".to_owned(), model.to_owned())]);
+    let (start, parent) = cache.place();
+    if start > 0 {
+        about.insert(POSITION.to_owned(), start.to_string());
+        about.insert(PARENT.to_owned(), parent.to_string());
+    }
     let bytes = safetensors::serialize(tensors, Some(about)).map_err(|e| refused(&e))?;
     use crate::file::write::{AtomicFile, Sink};
     let mut file = AtomicFile::create(path)?;

@@ -28,6 +28,8 @@ pub struct KvOptions {
     pub profile: Profile,
     /// Threads that encode; 0 takes what the machine has.
     pub threads: usize,
+    /// Publishes without reading back what was written ([`WriteOptions::unchecked`]).
+    pub unchecked: bool,
 }
 
 impl KvOptions {
@@ -45,6 +47,7 @@ impl KvOptions {
             specs: self.specs.clone(),
             layout: Some(Box::new(layout)),
             threads: self.threads,
+            unchecked: self.unchecked,
             ..WriteOptions::default()
         }
     }
@@ -95,6 +98,7 @@ impl<S: Sink> KvWriter<S> {
             let header = Header {
                 shape: *cache.shape(),
                 model: self.options.model.clone(),
+                token_type: cache.token_type(),
             };
             let schema = header.schema();
             let options = &self.options;

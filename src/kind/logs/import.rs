@@ -18,6 +18,8 @@ pub struct ImportOptions {
     pub profile: Profile,
     /// Threads that encode; 0 takes what the machine has.
     pub threads: usize,
+    /// Publishes without reading back what was written ([`WriteOptions::unchecked`]).
+    pub unchecked: bool,
 }
 
 /// What an import did.
@@ -60,6 +62,7 @@ pub fn import_into<S: Sink>(
     let write = WriteOptions {
         profile: options.profile,
         threads: options.threads,
+        unchecked: options.unchecked,
         layout: Some(Box::new(LogLayout::new())),
         ..WriteOptions::default()
     };

@@ -25,6 +25,8 @@ pub struct ImportOptions {
     pub sort_by: Vec<String>,
     /// How sources are read.
     pub source: SourceOptions,
+    /// Publishes without reading back what was written ([`WriteOptions::unchecked`]).
+    pub unchecked: bool,
 }
 
 /// What an import is doing.
@@ -117,6 +119,7 @@ pub fn import(
         layout,
         profile: options.profile,
         specs: options.specs.clone(),
+        unchecked: options.unchecked,
         ..WriteOptions::default()
     };
     let mut writer = Writer::create(dst, schema, write)?;

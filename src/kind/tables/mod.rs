@@ -6,6 +6,8 @@ pub mod export;
 mod import;
 pub mod layout;
 #[cfg(feature = "sources")]
+mod retype;
+#[cfg(feature = "sources")]
 mod sort;
 #[cfg(feature = "sources")]
 pub mod source;

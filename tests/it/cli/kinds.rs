@@ -305,3 +305,73 @@ fn search_finds_the_nearest_rows_and_their_columns() {
         &["has no column 'v'"],
     );
 }
+
+#[test]
+fn rows_without_a_distance_are_not_found() {
+    let rows = [
+        vec![f32::NAN, 1.0],
+        vec![1.0, 0.0],
+        vec![-f32::NAN, 0.0],
+        vec![f32::INFINITY, 1.0],
+        vec![0.0, 1.0],
+    ];
+    let folder = folder(&[("v.npy", &npy(&rows))]);
+    let run = |args: &[&str]| pilaster(folder.path(), args);
+    for code in ["exact", "lvq8"] {
+        let encode = format!("v={code}");
+        let import = [
+            "import",
+            "v.npy",
+            "v.pil",
+            "--not-finite",
+            "keep",
+            "--encode",
+            &encode,
+        ];
+        ok(run(&import));
+        for (metric, found) in [
+            ("l2", ["1", "4", "3"].as_slice()),
+            ("cosine", &["1", "4"]),
+            ("inner-product", &["3", "1", "4"]),
+        ] {
+            let search = ["search", "v.pil", "--query", "[1, 0]", "--metric", metric];
+            let numbers = |more: &[&str]| -> Vec<String> {
+                let args = [&search, more, &["--format", "csv"]].concat();
+                let lines = ok(run(&args));
+                let number = |line: &str| line.split(',').next().unwrap_or_default().to_owned();
+                lines.lines().skip(1).map(number).collect()
+            };
+            assert_eq!(numbers(&["-k", "5"]), found, "{code} {metric}");
+            assert_eq!(numbers(&["-k", "1"]), found[..1], "{code} {metric}");
+            let few = numbers(&["-k", "5", "--where", "_row_id <> 1"]);
+            let others: Vec<&&str> = found.iter().filter(|f| **f != "1").collect();
+            assert!(few.iter().eq(others), "{code} {metric}: {few:?}");
+        }
+    }
+}
+
+#[test]
+fn vectors_as_python_spells_them_are_vectors() {
+    let lines = b"{\"v\":[0.5,100.16116333007812]}\n{\"v\":[-12.547256469726562,1e-05]}\n";
+    let singles = b"{\"v\":[0.5,100.16116333007812]}\n{\"v\":[-12.547256469726562,3]}\n";
+    let folder = folder(&[("a.jsonl", lines), ("b.jsonl", singles)]);
+    let run = |args: &[&str]| ok(pilaster(folder.path(), args));
+    for (name, float) in [("a", "Float64"), ("b", "Float32")] {
+        let (source, target) = (format!("{name}.jsonl"), format!("{name}.pil"));
+        run(&["import", "-q", &source, &target, "--kind", "embeddings"]);
+        let sql = format!("SELECT arrow_typeof(v) AS t FROM '{target}' LIMIT 1");
+        let found = run(&["sql", "--format", "csv", &sql]);
+        assert!(found.contains(float), "{found}");
+    }
+    run(&["import", "-q", "a.jsonl", "t.pil"]);
+    let back = run(&["export", "t.pil", "-", "--format", "jsonl"]);
+    let numbers = |text: &str| -> Vec<u64> {
+        let list = |line: &str| -> Vec<u64> {
+            let inside = line.trim_start_matches("{\"v\":[").trim_end_matches("]}");
+            let numbers = inside.split(',').map(|n| n.parse::<f64>().unwrap());
+            numbers.map(f64::to_bits).collect()
+        };
+        text.lines().flat_map(list).collect()
+    };
+    assert_eq!(numbers(&back), numbers(std::str::from_utf8(lines).unwrap()));
+}

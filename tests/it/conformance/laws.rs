@@ -13,7 +13,7 @@ use pilaster::encoding::{
 
 use super::{as_stored, corpus, encode, is_comparable, law, report, samples_for};
 use crate::generate::Rng;
-use crate::same::same;
+use crate::same::{same, settled};
 
 fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
@@ -39,6 +39,7 @@ fn every_array_comes_back_bit_for_bit() {
             .with_context(|c| c.decode_all(&e.node, e.data_type()))
             .map_err(text)?;
         decoded.to_data().validate_full().map_err(text)?;
+        settled(&decoded)?;
         same(&e.array, &decoded)
     });
 }
@@ -71,6 +72,7 @@ fn a_selection_decodes_to_the_rows_taken_from_all() {
             let decoded = e
                 .with_context(|c| c.decode(&e.node, e.data_type(), &selection))
                 .map_err(|e| format!("{name}: {e}"))?;
+            settled(&decoded).map_err(|e| format!("{name}: {e}"))?;
             same(&expected, &decoded).map_err(|e| format!("{name}: {e}"))?;
         }
         Ok(())

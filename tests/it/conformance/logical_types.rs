@@ -5,13 +5,14 @@ use arrow::datatypes::DataType;
 use pilaster::encoding::context::ChildEncoder;
 use pilaster::encoding::planner::Planner;
 use pilaster::encoding::{
-    DecodeContext, EncodeContext, Models, NoParents, Profile, Registry, Role, Selection, physical,
+    DecodeContext, EncodeContext, Models, NoParents, Node, Profile, Registry, Role, Selection,
+    physical,
 };
 
 use super::{NULLABLE, RESTORE, budget, encode, fresh, laws::selections, report, without_nulls};
 use crate::generate::logical;
 use crate::guard::guarded;
-use crate::same::same;
+use crate::same::{same, settled};
 
 fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
@@ -81,11 +82,58 @@ fn planned(registry: &Registry, array: &ArrayRef, profile: Profile) -> Result<()
     };
     let decoded = decode(&Selection::all())?;
     decoded.to_data().validate_full().map_err(text)?;
+    settled(&decoded).map_err(|e| format!("{}: {e}", node.encoding))?;
     same(array, &decoded).map_err(|e| format!("{}: {e}", node.encoding))?;
     for (name, selection) in selections(array.len()).into_iter().skip(4).step_by(2) {
         let expected = selection.take(array).map_err(text)?;
         let name = format!("{}, {name}", node.encoding);
         let decoded = decode(&selection).map_err(|e| format!("{name}: {e}"))?;
+        settled(&decoded).map_err(|e| format!("{name}: {e}"))?;
+        same(&expected, &decoded).map_err(|e| format!("{name}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// A file that another writer made, or a hostile one, may keep anything under its nulls.
+#[test]
+fn what_a_file_keeps_under_nulls_is_not_decoded() {
+    let mut failures = Vec::new();
+    let registry = Registry::standard();
+    for data_type in logical::nested_types() {
+        for sample in logical::samples(&data_type, 300) {
+            let outcome = guarded(|| kept_under_nulls(registry, &sample.array));
+            if let Err(e) = outcome.result.and_then(|r| r) {
+                failures.push((NULLABLE, format!("{}: {e}", sample.name)));
+            }
+        }
+    }
+    report(&failures);
+}
+
+fn kept_under_nulls(registry: &Registry, array: &ArrayRef) -> Result<(), String> {
+    let Some(nulls) = array.nulls() else {
+        return Ok(());
+    };
+    let planner = Planner::default();
+    let mut models = Models::default();
+    let mut context = EncodeContext::new(&planner, registry, &mut models, &[], Profile::Balanced);
+    let validity: ArrayRef = std::sync::Arc::new(BooleanArray::new(nulls.inner().clone(), None));
+    let mut child = |array: &ArrayRef| {
+        planner
+            .encode_child(array, Role::Values, &mut context)
+            .map_err(text)
+    };
+    let node = Node::new(NULLABLE, array.len())
+        .with_child(child(&validity)?)
+        .with_child(child(&without_nulls(array))?);
+    let models = fresh(&models);
+    for (name, selection) in selections(array.len()) {
+        let expected = selection.take(array).map_err(text)?;
+        let decoded = DecodeContext::new(registry, &models, &NoParents, budget(array))
+            .decode(&node, array.data_type(), &selection)
+            .map_err(|e| format!("{name}: {e}"))?;
+        decoded.to_data().validate_full().map_err(text)?;
+        settled(&decoded).map_err(|e| format!("{name}: {e}"))?;
         same(&expected, &decoded).map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(())

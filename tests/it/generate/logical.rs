@@ -62,6 +62,11 @@ pub fn nested_types() -> Vec<DataType> {
             false,
         ),
     ]));
+    let flags = Struct(Fields::from(vec![
+        Field::new("flag", Boolean, false),
+        Field::new("word", FixedSizeBinary(2), false),
+        Field::new("list", List(item(Int8)), true),
+    ]));
     // Two heads of keys, as in a key/value cache.
     let about = [("pilaster.kv.side", "k"), ("pilaster.kv.head_dim", "2")];
     let about = about.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -89,6 +94,16 @@ pub fn nested_types() -> Vec<DataType> {
             Field::new("list", List(item(Decimal128(12, 2))), true),
         ])),
         Struct(Fields::empty()),
+        Struct(Fields::from(vec![
+            Field::new("flag", Boolean, true),
+            Field::new("word", FixedSizeBinary(3), false),
+            Field::new("sign", Dictionary(Box::new(Int8), Box::new(Utf8)), true),
+            Field::new("nothing", Null, true),
+            Field::new("pair", FixedSizeList(item(flags.clone()), 2), true),
+        ])),
+        FixedSizeList(full(flags), 3),
+        FixedSizeList(full(Dictionary(Box::new(Int16), Box::new(Utf8))), 2),
+        FixedSizeList(full(Utf8View), 2),
         Map(Arc::new(Field::new("entries", entries, false)), false),
     ]
 }
@@ -127,9 +142,12 @@ pub fn whole_vectors(data_type: &DataType, rows: usize) -> Vec<Sample> {
     if *field.data_type() != DataType::Float32 {
         return Vec::new();
     }
-    let sample = |name: &str, least: f32| {
+    let sample = |name: &str, least: f32, far: f32| {
         let mut rng = Rng::new(8);
-        let values = (0..rows * *width as usize).map(|_| rng.below(256) as f32 + least);
+        let size = *width as usize;
+        // Some rows may be far from the others.
+        let factor = |i: usize| if i / size.max(1) % 100 == 9 { far } else { 1.0 };
+        let values = (0..rows * size).map(|i| (rng.below(256) as f32 + least) * factor(i));
         let values = Float32Array::from_iter_values(values);
         let list = FixedSizeListArray::new(Arc::clone(field), *width, Arc::new(values), None);
         Sample {
@@ -137,7 +155,11 @@ pub fn whole_vectors(data_type: &DataType, rows: usize) -> Vec<Sample> {
             array: Arc::new(list),
         }
     };
-    vec![sample("bytes", 0.0), sample("signed bytes", -128.0)]
+    vec![
+        sample("bytes", 0.0, 1.0),
+        sample("signed bytes", -128.0, 1.0),
+        sample("bytes and rows far from them", 0.5, 1e20),
+    ]
 }
 
 /// An array of any type; about `nulls` of the rows are null, at every level that may be.

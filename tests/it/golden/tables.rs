@@ -73,6 +73,16 @@ fn columns_of(id: &str) -> Vec<(String, ArrayRef)> {
                 ("differences".to_owned(), vectors_of(3, count)),
             ]
         }
+        "pilaster.apart.v1" => {
+            // One row far out, one with NaN and infinity.
+            let value = |i: usize| match (i / 4, i % 4) {
+                (40, j) => (mix(j) % 1000) as f32 * 1e20,
+                (77, 1) => f32::NAN,
+                (77, 2) => f32::NEG_INFINITY,
+                _ => (mix(i) % 4096) as f32 / 64.0 - 32.0,
+            };
+            vec![("far".to_owned(), vectors_of(4, value))]
+        }
         "pilaster.subspace.v1" => {
             // Two values vary, each by itself: those are the directions, and nothing is lost.
             let value = |i: usize| match (i % 4, i / 4) {

@@ -2,7 +2,7 @@
 
 use arrow::array::*;
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 
 use super::explain::{analyze, metric};
 use super::*;
@@ -261,5 +261,98 @@ async fn vector_search_says_what_is_wrong() {
         )
         .await;
         assert!(message.contains(says), "{arguments}: {message}");
+    }
+}
+
+/// The same table with rows that hold NaN of both signs, and infinities.
+fn with_odd_rows() -> RecordBatch {
+    let table = vectors();
+    let list = table.column(2).as_fixed_size_list();
+    let values = list.values().as_primitive::<Float32Type>();
+    let mut values = values.values().to_vec();
+    for (row, at, odd) in [
+        (0, 0, f32::NAN),
+        (11, 3, -f32::NAN),
+        (12, 23, f32::INFINITY),
+        (2_500, 1, f32::NEG_INFINITY),
+        (5_999, 5, f32::from_bits(0xffc0_0001)),
+    ] {
+        values[row * DIMENSION + at] = odd;
+    }
+    let (item, size, _, nulls) = list.clone().into_parts();
+    let list = FixedSizeListArray::new(item, size, Arc::new(Float32Array::from(values)), nulls);
+    let mut columns = table.columns().to_vec();
+    columns[2] = Arc::new(list);
+    RecordBatch::try_new(table.schema(), columns).unwrap()
+}
+
+#[tokio::test]
+async fn rows_whose_distance_is_no_number_are_never_an_answer() {
+    let folder = Folder::new();
+    let table = with_odd_rows();
+    let q = query();
+    for code in ["exact", "lvq8", "lvq4x8", "f16"] {
+        let (path, decoded) = stored(&folder, &table, code);
+        let reference = memory(1);
+        memory_table(&reference, "t", &[decoded]);
+        for partitions in [1, 3] {
+            let context = session(partitions);
+            let create = format!("CREATE EXTERNAL TABLE t STORED AS PILASTER LOCATION {path}");
+            run(&context, &create).await;
+            for (call, metric, order) in [
+                ("array_distance", "l2", ""),
+                ("list_distance", "l2", ""),
+                ("cosine_distance", "cosine", ""),
+                ("inner_product", "inner_product", "DESC"),
+                ("inner_product", "inner_product", ""),
+                ("dot_product", "inner_product", "DESC"),
+            ] {
+                let d = format!("{call}(v, {q})");
+                let known = format!("(SELECT id, cat, {d} AS d FROM t WHERE NOT isnan({d}))");
+                let mut pairs = vec![
+                    (
+                        format!(
+                            "SELECT id, {d} FROM t ORDER BY {d} {order} NULLS LAST, id LIMIT 20"
+                        ),
+                        format!("SELECT id, d FROM {known} ORDER BY d {order}, id LIMIT 20"),
+                    ),
+                    (
+                        format!(
+                            "SELECT id FROM t WHERE cat = 4 AND {d} IS NOT NULL ORDER BY {d} {order}, id"
+                        ),
+                        format!("SELECT id FROM {known} WHERE cat = 4 ORDER BY d {order}, id"),
+                    ),
+                    (
+                        format!("SELECT count({d}), min({d}), max({d}), avg({d}) > 0 FROM t"),
+                        format!("SELECT count(d), min(d), max(d), avg(d) > 0 FROM {known}"),
+                    ),
+                ];
+                for compared in ["< 1.5", "> 1.5", "<= 1e300", "> -1e300", "<> 7", "= d"] {
+                    pairs.push((
+                        format!("SELECT id FROM (SELECT id, {d} AS d FROM t) WHERE d {compared} ORDER BY id"),
+                        format!("SELECT id FROM {known} WHERE d {compared} ORDER BY id"),
+                    ));
+                }
+                if order == "DESC" || metric != "inner_product" {
+                    let sign = if order == "DESC" { "-" } else { "" };
+                    pairs.push((
+                        format!(
+                            "SELECT id, _distance FROM vector_search('t', 'v', {q}, 9999, '', '{metric}') \
+                             ORDER BY _distance, _row_id"
+                        ),
+                        format!("SELECT id, {sign}d FROM {known} ORDER BY d {order}, id"),
+                    ));
+                }
+                for (sql, expected) in pairs {
+                    let expected = rows(&reference, &expected).await;
+                    assert!(!expected.is_empty(), "{sql}");
+                    let found = rows(&context, &sql).await;
+                    assert!(found == expected, "{code}, {partitions}: {sql}");
+                }
+            }
+            let null = format!("SELECT count(*) FROM t WHERE inner_product(v, {q}) IS NULL");
+            // Twelve null vectors, and those with NaN.
+            assert_eq!(number(&context, &null).await, 12 + 3, "{code}");
+        }
     }
 }

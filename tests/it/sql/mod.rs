@@ -4,11 +4,12 @@ mod compare;
 mod differential;
 mod distance;
 mod evolution;
+mod exact;
 mod explain;
 mod generate;
 mod kv;
 mod logs;
-mod exact;
+mod nested;
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;

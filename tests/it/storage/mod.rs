@@ -3,7 +3,9 @@
 
 mod damage;
 mod publish;
+mod readback;
 mod reading;
+mod small;
 mod tables;
 mod wide;
 mod zones;

@@ -12,7 +12,6 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use pilaster::file::write::Sink;
 use pilaster::kind::logs::{ImportOptions, import_into, restore, source};
 use pilaster::{File, Profile};
 use pilaster_peers::Result;
@@ -22,20 +21,6 @@ use pilaster_peers::report::{geometric_mean, header, median, number, row};
 
 const USAGE: &str = "usage: logs DIR [--only A,B] [--rounds N]";
 const PROFILES: [Profile; 3] = [Profile::Fast, Profile::Balanced, Profile::Archive];
-
-/// A file in memory.
-struct Memory<'a>(&'a mut Vec<u8>);
-
-impl Sink for Memory<'_> {
-    fn append(&mut self, bytes: &[u8]) -> pilaster::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn publish(&mut self) -> pilaster::Result<()> {
-        Ok(())
-    }
-}
 
 /// What was measured of one set in one profile.
 struct Measured {
@@ -62,6 +47,7 @@ fn measure(texts: &[(String, Vec<u8>)], profile: Profile, rounds: usize) -> Resu
         let options = ImportOptions {
             profile,
             threads: 1,
+            ..ImportOptions::default()
         };
         let mut readers = texts.iter().map(|(name, text)| {
             let reader = Box::new(Cursor::new(text.clone()));
@@ -69,7 +55,7 @@ fn measure(texts: &[(String, Vec<u8>)], profile: Profile, rounds: usize) -> Resu
         });
         let mut sink = Vec::new();
         let clock = Clock::start();
-        import_into(Memory(&mut sink), &mut readers, &options, &mut |_| ())?;
+        import_into(&mut sink, &mut readers, &options, &mut |_| ())?;
         writes.push(megabytes / clock.stop().process);
         bytes = sink.len();
         let file = File::from_bytes("log", sink)?;

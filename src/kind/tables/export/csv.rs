@@ -11,7 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::super::source::csv::cell::{print_boolean, print_date, print_timestamp, ticks};
 use super::super::source::csv::{Dialect, Missing, STYLE_KEY, Style, TimeForm, Zone, missing_word};
 use super::super::source::number::print_float;
-use super::{Sink, failed};
+use super::{INVALID, Sink, failed, unprintable};
 use crate::error::{Error, Result};
 
 /// Bytes that are gathered before they are written.
@@ -25,6 +25,8 @@ pub struct CsvSink<W: Write> {
     gathered: Vec<u8>,
     /// A newline that is owed before the next line.
     owed: bool,
+    names: Vec<String>,
+    rows: u64,
 }
 
 impl<W: Write> CsvSink<W> {
@@ -54,6 +56,8 @@ impl<W: Write> CsvSink<W> {
             styles: styles.collect(),
             gathered: Vec::new(),
             owed: false,
+            names: schema.fields().iter().map(|f| f.name().clone()).collect(),
+            rows: 0,
         };
         if dialect.mark {
             sink.gathered.extend_from_slice(b"\xef\xbb\xbf");
@@ -113,6 +117,11 @@ impl<W: Write> CsvSink<W> {
             Missing::Empty => {}
             Missing::QuotedEmpty => self.gathered.extend_from_slice(b"\"\""),
             Missing::Word(w) => self.gathered.extend_from_slice(missing_word(w).as_bytes()),
+            Missing::QuotedWord(w) => {
+                self.gathered.push(b'"');
+                self.gathered.extend_from_slice(missing_word(w).as_bytes());
+                self.gathered.push(b'"');
+            }
         }
     }
 
@@ -144,11 +153,14 @@ impl<W: Write> Sink for CsvSink<W> {
                 if array.is_null(row) {
                     self.null(&style);
                 } else {
-                    print(&mut self.gathered, row)?;
+                    if !print(&mut self.gathered, row) {
+                        return Err(unprintable(&self.names[i], self.rows));
+                    }
                     self.close(start, &style, false);
                 }
             }
             self.owed = true;
+            self.rows += 1;
             if self.gathered.len() >= GATHER {
                 self.spill()?;
             }
@@ -184,7 +196,8 @@ fn flat(array: &ArrayRef) -> Result<ArrayRef> {
     flat(&cast(array, &to)?)
 }
 
-type Print<'a> = Box<dyn Fn(&mut Vec<u8>, usize) -> Result<()> + 'a>;
+/// Appends the cell of a row; false if it has no text.
+type Print<'a> = Box<dyn Fn(&mut Vec<u8>, usize) -> bool + 'a>;
 
 /// Prints whole numbers of a type.
 fn whole<'a, T>(array: &'a ArrayRef) -> Print<'a>
@@ -193,7 +206,8 @@ where
     T::Native: std::fmt::Display,
 {
     let array = array.as_primitive::<T>();
-    Box::new(move |out, row| write!(out, "{}", array.value(row)).map_err(failed))
+    // Writing to a vector cannot fail.
+    Box::new(move |out, row| write!(out, "{}", array.value(row)).is_ok())
 }
 
 /// How the cells of an array print.
@@ -204,7 +218,7 @@ fn printer<'a>(array: &'a ArrayRef, style: Style) -> Result<Print<'a>> {
             let array = array.as_boolean();
             Box::new(move |out, row| {
                 print_boolean(out, array.value(row), style.boolean);
-                Ok(())
+                true
             })
         }
         Int8 => whole::<Int8Type>(array),
@@ -220,15 +234,12 @@ fn printer<'a>(array: &'a ArrayRef, style: Style) -> Result<Print<'a>> {
             let array = array.as_primitive::<Float64Type>();
             Box::new(move |out, row| {
                 print_float(out, array.value(row), style.float);
-                Ok(())
+                true
             })
         }
         Date32 => {
             let array = array.as_primitive::<Date32Type>();
-            Box::new(move |out, row| {
-                print_date(out, i64::from(array.value(row)));
-                Ok(())
-            })
+            Box::new(move |out, row| print_date(out, i64::from(array.value(row))))
         }
         Timestamp(unit, zone) => times(array, *unit, zone.as_deref(), style),
         Utf8 => bytes(array.as_string::<i32>()),
@@ -239,22 +250,24 @@ fn printer<'a>(array: &'a ArrayRef, style: Style) -> Result<Print<'a>> {
             let array = array.as_string_view();
             Box::new(move |out, row| {
                 out.extend_from_slice(array.value(row).as_bytes());
-                Ok(())
+                true
             })
         }
         BinaryView => {
             let array = array.as_binary_view();
             Box::new(move |out, row| {
                 out.extend_from_slice(array.value(row));
-                Ok(())
+                true
             })
         }
         _ => {
             let formatter = ArrayFormatter::try_new(array, &FormatOptions::new())?;
-            Box::new(move |out, row| {
-                let cell = formatter.value(row).try_to_string()?;
-                out.extend_from_slice(cell.as_bytes());
-                Ok(())
+            Box::new(move |out, row| match formatter.value(row).try_to_string() {
+                Ok(cell) if cell != INVALID => {
+                    out.extend_from_slice(cell.as_bytes());
+                    true
+                }
+                _ => false,
             })
         }
     })
@@ -264,7 +277,7 @@ fn bytes<T: ByteArrayType>(array: &GenericByteArray<T>) -> Print<'_> {
     Box::new(move |out, row| {
         let value: &[u8] = array.value(row).as_ref();
         out.extend_from_slice(value);
-        Ok(())
+        true
     })
 }
 
@@ -307,10 +320,7 @@ fn times<'a>(array: &'a ArrayRef, unit: TimeUnit, zone: Option<&str>, style: Sty
             Box::new(move |row| array.value(row))
         }
     };
-    Box::new(move |out, row| {
-        print_timestamp(out, value(row), per_second, &form);
-        Ok(())
-    })
+    Box::new(move |out, row| print_timestamp(out, value(row), per_second, &form))
 }
 
 #[cfg(test)]
@@ -329,7 +339,11 @@ mod tests {
             delimiter: None,
         };
         let input = vec![Input::open(&path).unwrap()];
-        let source = CsvSource::open(input, &SourceOptions { csv }, &mut |_, _| ()).unwrap();
+        let options = SourceOptions {
+            csv,
+            ..SourceOptions::default()
+        };
+        let source = CsvSource::open(input, &options, &mut |_, _| ()).unwrap();
         let mut out = Vec::new();
         let mut sink = Box::new(CsvSink::new(&source.schema(), &mut out).unwrap());
         for batch in source {
@@ -349,6 +363,9 @@ mod tests {
             "a,b\n1,NA\n2,3\n",
             "a,b\n1,\"\"\n2,3\n",
             "x,y\n1.0,1e-05\n2.5,0.1\nNaN,1e+16\n",
+            "x\n100.16116333007812\n0.5\n",
+            "x\n100.16116333007813\n0.5\n",
+            "x\n100.16116333007812\n12.547256469726563\n",
             "\u{feff}a,b\n1,2",
             "\"a,b\",\"c\"\"d\"\n\"x\ny\",z\n",
             "a\n1\n\n3\n",
@@ -356,6 +373,11 @@ mod tests {
             "n\n340282366920938463463374607431768211455\n",
             "n\n18446744073709551615\n0\n",
             "k,s\n1,\"x\"\n2,NA\n3,\"NA\"\n",
+            "\"a\",\"b\"\n\"1\",\"x\"\n\"NULL\",\"y\"\n",
+            "a,b\n1,x\n\"NULL\",y\n",
+            "\"a\"\n\"1\"\n\"NA\"\nNA\n",
+            "\"a\",\"b\"\n\"1\",\"x\"\nNULL,\"y\"\n",
+            "a,b\n2024-01-01,x\n\"\\N\",y\n",
             "a\tb\nx,y\tz\n",
             "a,b\r1,2\r",
             "\"\",\"b\"\n\"1\",2\n",

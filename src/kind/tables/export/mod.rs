@@ -13,11 +13,12 @@ use arrow::record_batch::RecordBatch;
 
 use super::source::csv::{Dialect, STYLE_KEY};
 use crate::error::{Error, Result};
-use crate::file::File;
+use crate::file::{File, small_floats};
 
-mod columnar;
 mod csv;
+mod ipc;
 mod json;
+mod parquet;
 mod target;
 
 pub use csv::CsvSink;
@@ -84,9 +85,9 @@ pub fn sink<'a>(
     Ok(match format {
         ExportFormat::Csv => Box::new(CsvSink::new(schema, out)?),
         ExportFormat::JsonLines => Box::new(json::JsonSink::new(schema, out)?),
-        ExportFormat::Parquet => Box::new(columnar::ParquetSink::new(schema, out)?),
-        ExportFormat::Arrow => Box::new(columnar::ArrowSink::file(schema, out)?),
-        ExportFormat::ArrowStream => Box::new(columnar::ArrowSink::stream(schema, out)?),
+        ExportFormat::Parquet => Box::new(parquet::ParquetSink::new(schema, out)?),
+        ExportFormat::Arrow => Box::new(ipc::ArrowSink::file(schema, out)?),
+        ExportFormat::ArrowStream => Box::new(ipc::ArrowSink::stream(schema, out)?),
     })
 }
 
@@ -126,6 +127,11 @@ pub fn export(
     if dst.extension().is_some_and(|e| e == "tsv") {
         schema = tabbed(&schema);
     }
+    // Words of small floats are for machines; text and the like shows numbers.
+    let words = Arc::clone(&schema);
+    if matches!(format, ExportFormat::Csv | ExportFormat::JsonLines) {
+        schema = small_floats::shown(&schema);
+    }
     let mut target = Target::create(dst)?;
     let total = file.meta().rows();
     let mut rows = 0;
@@ -134,7 +140,7 @@ pub fn export(
         for batch in file.scan_all()? {
             let batch = batch?;
             rows += batch.num_rows() as u64;
-            sink.write(&batch)?;
+            sink.write(&small_floats::converted(&batch, &words, &schema)?)?;
             progress(rows, total);
         }
         sink.finish()?;
@@ -163,6 +169,18 @@ fn refused(error: ArrowError) -> Error {
         ArrowError::IoError(_, source) => Error::io("cannot write", source),
         other => Error::invalid(other.to_string()),
     }
+}
+
+/// What the formatters print for durations that are too long for them.
+const INVALID: &str = "<invalid>";
+
+/// A value that has no text; `row` counts from zero.
+fn unprintable(column: &str, row: u64) -> Error {
+    Error::invalid(format!(
+        "column '{column}', row {}: the value is too far off to be printed as a time; write .parquet or \
+         .arrow, or cast it to an integer with `pilaster sql`",
+        row + 1
+    ))
 }
 
 /// An I/O error while writing.

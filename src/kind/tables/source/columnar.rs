@@ -9,17 +9,15 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{BATCH_BYTES, BATCH_ROWS, Input, Source};
+use super::{BATCH_BYTES, BATCH_ROWS, Input, Source, parquet as exact};
 use crate::error::{Error, Result};
 
 /// Batches of one input.
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// One input, opened.
 struct Part {
-    name: String,
     size: u64,
     read: Arc<AtomicU64>,
     batches: Batches,
@@ -45,7 +43,7 @@ pub(crate) fn open_parquet(inputs: Vec<Input>) -> Result<Box<dyn Source>> {
         let refuse = |e: parquet::errors::ParquetError| {
             Error::invalid(format!("{} cannot be read as Parquet: {e}", input.name()))
         };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(refuse)?;
+        let (builder, schema) = exact::open(file).map_err(refuse)?;
         let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
         let bytes: i64 = builder
             .metadata()
@@ -55,15 +53,19 @@ pub(crate) fn open_parquet(inputs: Vec<Input>) -> Result<Box<dyn Source>> {
             .sum();
         let width = bytes.max(0) as u64 / rows.max(1) + 1;
         let fit = (BATCH_BYTES as u64 / width).clamp(1, BATCH_ROWS as u64) as usize;
-        let schema = Arc::clone(builder.schema());
         let reader = builder.with_batch_size(fit).build().map_err(refuse)?;
-        let size = input.size();
+        let (size, name) = (input.size(), input.name().to_owned());
+        let types = Arc::clone(&schema);
         let mut seen = 0u64;
-        let counted = reader.inspect(move |batch| {
+        let counted = reader.map(move |batch| {
+            let batch = batch.map_err(|e| damaged(&name, e))?;
+            let first = seen;
             // The reader does not say where it is: rows stand for bytes.
-            seen += batch.as_ref().map_or(0, |b| b.num_rows() as u64);
+            seen += batch.num_rows() as u64;
             let share = seen as f64 / rows.max(1) as f64;
             read.store((share * size as f64) as u64, Ordering::Relaxed);
+            exact::restore(&batch, &types, first)
+                .map_err(|e| Error::invalid(format!("{name}: {e}")))
         });
         Ok((schema, Box::new(counted) as Batches))
     })
@@ -80,14 +82,21 @@ pub(crate) fn open_arrow(inputs: Vec<Input>) -> Result<Box<dyn Source>> {
             file: input.rewind()?,
             read,
         });
+        let name = input.name().to_owned();
+        let sound =
+            move |batch: Result<RecordBatch, ArrowError>| batch.map_err(|e| damaged(&name, e));
         if is_file {
             let reader = FileReader::try_new(counted, None).map_err(refuse)?;
-            Ok((reader.schema(), Box::new(reader) as Batches))
+            Ok((reader.schema(), Box::new(reader.map(sound)) as Batches))
         } else {
             let reader = StreamReader::try_new(counted, None).map_err(refuse)?;
-            Ok((reader.schema(), Box::new(reader) as Batches))
+            Ok((reader.schema(), Box::new(reader.map(sound)) as Batches))
         }
     })
+}
+
+fn damaged(name: &str, error: ArrowError) -> Error {
+    Error::invalid(format!("{name} is damaged: {error}"))
 }
 
 fn open(
@@ -111,7 +120,6 @@ fn open(
             None => schema = Some((own, input.name().to_owned())),
         }
         parts.push(Part {
-            name: input.name().to_owned(),
             size: input.size(),
             read,
             batches,
@@ -170,9 +178,7 @@ impl Columnar {
                     let batch = batch.with_schema(Arc::clone(&self.schema))?;
                     self.rest = Some((batch, fit.clamp(1, BATCH_ROWS)));
                 }
-                Some(Err(e)) => {
-                    return Err(Error::invalid(format!("{} is damaged: {e}", part.name)));
-                }
+                Some(Err(e)) => return Err(e),
                 None => self.current += 1,
             }
         }

@@ -1,10 +1,12 @@
 //! JSON lines: one object a line, one column for each name.
 //!
-//! A first pass over all lines finds one type for each place. Numbers are Int64, UInt64 or Float64;
-//! where one of them would not come back digit for digit (integers beyond 64 bits, floats beyond 17
-//! digits, large integers beside fractions), the column is text and keeps the digits as written. A
-//! place that holds two kinds of values is refused with its line. A name that a line does not have is
-//! null, like one whose value is null.
+//! A first pass over all lines finds one type for each place. Numbers are Int64, UInt64 or Float64,
+//! however they are spelled: it is the number that comes back, not its spelling. Where these would lose
+//! digits (integers beyond 64 bits, fractions of more digits than floats have, large integers beside
+//! fractions), numbers are decimals of one scale. Text keeps the digits of integers for which even 76
+//! digits do not suffice; fractions for which they do not become the nearest floats. A place that holds
+//! two kinds of values is refused with its line. A name that a line does not have is null, like one whose
+//! value is null.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -67,7 +69,7 @@ impl Lines {
     }
 
     /// Adds the line to what is known of the members.
-    fn walk(&self, members: &mut Members) -> Result<()> {
+    fn walk(&self, members: &mut Members, vectors: bool) -> Result<()> {
         let text = std::str::from_utf8(&self.bytes).map_err(|e| {
             Error::invalid(format!(
                 "{}, line {}, byte {}: not UTF-8, which JSON has to be",
@@ -76,7 +78,7 @@ impl Lines {
                 e.valid_up_to() + 1
             ))
         })?;
-        Walk::line(text, members).map_err(|e| {
+        Walk::line(text, members, vectors).map_err(|e| {
             Error::invalid(format!(
                 "{}, line {}, byte {}: {}",
                 self.name,
@@ -116,14 +118,23 @@ impl Lines {
 
 impl JsonSource {
     /// Reads all inputs once to find the types.
-    pub(crate) fn open(inputs: Vec<Input>, scanning: Scanning<'_>) -> Result<Self> {
-        Self::open_sampled(inputs, u64::MAX, scanning)
+    pub(crate) fn open(inputs: Vec<Input>, vectors: bool, scanning: Scanning<'_>) -> Result<Self> {
+        Self::typed(inputs, u64::MAX, vectors, scanning)
     }
 
     /// Reads the first `sample` bytes of the inputs to find the types.
     pub(crate) fn open_sampled(
         inputs: Vec<Input>,
         sample: u64,
+        scanning: Scanning<'_>,
+    ) -> Result<Self> {
+        Self::typed(inputs, sample, false, scanning)
+    }
+
+    fn typed(
+        inputs: Vec<Input>,
+        sample: u64,
+        vectors: bool,
         scanning: Scanning<'_>,
     ) -> Result<Self> {
         let mut members = Members::default();
@@ -135,7 +146,7 @@ impl JsonSource {
             let mut reported = 0;
             while seen + lines.consumed <= sample && lines.next()? {
                 any = true;
-                lines.walk(&mut members)?;
+                lines.walk(&mut members, vectors)?;
                 if lines.consumed - reported > 4 << 20 {
                     reported = lines.consumed;
                     scanning(seen + reported, total);
@@ -149,7 +160,7 @@ impl JsonSource {
                 inputs.first().map_or("the input", Input::name)
             )));
         }
-        let schema = Arc::new(Schema::new(members.fields()));
+        let schema = Arc::new(Schema::new(members.fields(vectors)));
         Self::decoding(inputs, schema, None)
     }
 
@@ -193,7 +204,7 @@ impl JsonSource {
                 continue;
             }
             if let Some(members) = &mut self.check {
-                lines.walk(members)?;
+                lines.walk(members, false)?;
                 if let Some(column) = members.unfit(self.schema.fields()) {
                     return Err(Error::invalid(format!(
                         "{}, line {}, column '{column}': the value is not of the type that the lines \
@@ -259,7 +270,7 @@ mod tests {
             .unwrap()
             .write_all(text.as_bytes())
             .unwrap();
-        JsonSource::open(vec![Input::open(&path)?], &mut |_, _| ())
+        JsonSource::open(vec![Input::open(&path)?], false, &mut |_, _| ())
     }
 
     fn type_of(values: &[&str]) -> DataType {
@@ -268,18 +279,93 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_digits() {
+    fn numbers_are_numbers_however_they_are_spelled() {
         assert_eq!(type_of(&["1", "null", "-5"]), DataType::Int64);
         assert_eq!(type_of(&["1", "18446744073709551615"]), DataType::UInt64);
-        assert_eq!(type_of(&["1", "2.50", "1e3"]), DataType::Float64);
-        assert_eq!(type_of(&["1.5", "9007199254740993"]), DataType::Utf8);
-        assert_eq!(type_of(&["-1", "18446744073709551615"]), DataType::Utf8);
-        assert_eq!(type_of(&["0.12345678901234567891"]), DataType::Utf8);
-        let source = open("{\"c\": 123456789012345678901234567890}\n{\"c\": 1.50}\n").unwrap();
-        let batch = source.map(|b| b.unwrap()).next().unwrap();
-        let text = batch.column(0).as_string::<i32>();
-        assert_eq!(text.value(0), "123456789012345678901234567890");
-        assert_eq!(text.value(1), "1.50");
+        for floats in [
+            ["1", "2.50", "1e3"],
+            // Single precision as Python spells it, and 17 digits as C prints them.
+            ["0.5", "100.16116333007812", "0.10000000000000001"],
+            ["-0.0", "1E-300", "123456789012345680000"],
+            ["1.5", "1e300", "0.12345678901234567891"],
+        ] {
+            assert_eq!(type_of(&floats), DataType::Float64, "{floats:?}");
+        }
+        // Floats would lose digits of these.
+        for (numbers, digits, scale) in [
+            (["1.5", "9007199254740993"], 17, 1),
+            (["-1", "18446744073709551615"], 20, 0),
+            (["1e3", "0.12345678901234567891"], 24, 20),
+            (["123456789012345678901234567890", "1.50"], 32, 2),
+        ] {
+            assert_eq!(
+                type_of(&numbers),
+                DataType::Decimal128(digits, scale),
+                "{numbers:?}"
+            );
+        }
+        let long = format!("1{}1", "0".repeat(59));
+        assert_eq!(type_of(&[&long, "1.25"]), DataType::Decimal256(63, 2));
+        assert_eq!(type_of(&["1e300", "9007199254740993"]), DataType::Utf8);
+        assert_eq!(type_of(&["1.5", "1e999"]), DataType::Utf8);
+        assert_eq!(type_of(&["-0.0", "9007199254740993"]), DataType::Utf8);
+    }
+
+    #[test]
+    fn decimals_are_what_was_written() {
+        let text = "{\"c\": 123456789012345678901234567890}\n{\"c\": -1.50}\n{\"c\": 1e3}\n\
+                    {\"c\": 25E-2}\n{\"c\": 0.01}\n{\"c\": null}\n{\"c\": 0}\n{\"c\": 1.5e1}\n";
+        let batch = open(text).unwrap().map(|b| b.unwrap()).next().unwrap();
+        let numbers = batch.column(0).as_primitive::<Decimal128Type>();
+        let hundredths: Vec<_> = numbers.iter().collect();
+        assert_eq!(
+            hundredths,
+            [
+                Some(12_345_678_901_234_567_890_123_456_789_000),
+                Some(-150),
+                Some(100_000),
+                Some(25),
+                Some(1),
+                None,
+                Some(0),
+                Some(1500)
+            ]
+        );
+    }
+
+    #[test]
+    fn vectors_of_single_precision_are_found_out() {
+        let lists = |values: &str, vectors: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("t.jsonl");
+            std::fs::write(&path, format!("{{\"v\": {values}, \"x\": 0.5}}\n")).unwrap();
+            let input = vec![Input::open(&path).unwrap()];
+            let source = JsonSource::open(input, vectors, &mut |_, _| ()).unwrap();
+            let schema = source.schema();
+            assert_eq!(*schema.field(1).data_type(), DataType::Float64);
+            let list = schema.field(0).data_type().clone();
+            let batch = source.map(|b| b.unwrap()).next().unwrap();
+            (list, batch)
+        };
+        let (list, batch) = lists("[0.5, 100.16116333007812, -0.0, 1e30]", true);
+        assert_eq!(list, DataType::new_list(DataType::Float64, true));
+        assert_eq!(batch.num_rows(), 1);
+        let (list, batch) = lists(
+            "[0.5, 100.16116333007812, -0.0, 1.401298464324817e-45]",
+            true,
+        );
+        assert_eq!(list, DataType::new_list(DataType::Float32, true));
+        let values = batch.column(0).as_list::<i32>().values().clone();
+        let bits: Vec<u32> = values
+            .as_primitive::<Float32Type>()
+            .values()
+            .iter()
+            .map(|v| v.to_bits())
+            .collect();
+        let expected = [0.5f32, 100.161_16, -0.0, f32::from_bits(1)].map(f32::to_bits);
+        assert_eq!(bits, expected);
+        let (list, _) = lists("[0.5, 100.16116333007812]", false);
+        assert_eq!(list, DataType::new_list(DataType::Float64, true));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields};
 
-use super::number::{float_is_exact, numeral};
+use super::number::{extent, float_is_exact, numeral};
 
 /// Nesting that is followed.
 const DEPTH: usize = 64;
@@ -28,11 +28,21 @@ pub(crate) enum Shape {
 pub(crate) struct Numbers {
     negative: bool,
     over_i64: bool,
-    /// A number beyond 2^53, which floats beside it would round.
+    over_u64: bool,
+    /// An integer beyond 2^53 that is no float's, which floats beside it would round.
     over_float: bool,
     float: bool,
-    /// A number that neither an integer nor a float gives back digit for digit.
+    /// A fraction that is no float's, so that a float would lose digits of it.
     inexact: bool,
+    /// A number beyond all floats.
+    infinite: bool,
+    /// A zero with a sign, which only floats have.
+    minus_zero: bool,
+    /// Most digits before and behind the point.
+    whole: i64,
+    scale: i64,
+    /// A number that no 32-bit float is; found out only for vectors.
+    not_single: bool,
 }
 
 /// The members of objects, in order of first occurrence.
@@ -77,34 +87,82 @@ impl Shape {
     }
 
     /// The type that holds all values seen.
-    pub(crate) fn data_type(&self) -> DataType {
+    fn data_type(&self, vectors: bool) -> DataType {
         match self {
             Shape::Unknown => DataType::Null,
             Shape::Boolean => DataType::Boolean,
             Shape::Text => DataType::Utf8,
-            Shape::Number(n) => n.data_type(),
-            Shape::List(item) => DataType::new_list(item.data_type(), true),
-            Shape::Struct(members) => DataType::Struct(members.fields()),
+            Shape::Number(n) => n.data_type(vectors),
+            Shape::List(item) => DataType::new_list(item.data_type(vectors), true),
+            Shape::Struct(members) => DataType::Struct(members.fields(vectors)),
         }
     }
 }
 
 impl Numbers {
-    fn see(&mut self, text: &str) {
+    fn see(&mut self, text: &str, vectors: bool) {
         let integer = !text.contains(['.', 'e', 'E']) && text != "-0";
-        if !integer {
-            self.float = true;
-            let short =
-                numeral(text.as_bytes()).is_some_and(|n| n.end == text.len() && n.is_short());
-            self.inexact |= !short && !float_is_exact(text);
+        if integer {
+            self.negative |= text.starts_with('-');
+            let digits = text.trim_start_matches('-').len();
+            self.whole = self.whole.max(digits as i64);
+            if text.len() > 15 {
+                let wide = text.parse::<i128>().unwrap_or(i128::MAX);
+                self.over_float =
+                    self.over_float || (wide.unsigned_abs() > 1 << 53 && !float_is_exact(text));
+                self.over_i64 |= i64::try_from(wide).is_err();
+                self.over_u64 |= u64::try_from(wide.unsigned_abs()).is_err();
+            }
             return;
         }
-        self.negative |= text.starts_with('-');
-        if text.len() > 15 {
-            let wide = text.parse::<i128>().unwrap_or(i128::MAX);
-            self.over_float |= wide.unsigned_abs() > 1 << 53;
-            self.over_i64 |= i64::try_from(wide).is_err();
-            self.inexact |= i64::try_from(wide).is_err() && u64::try_from(wide).is_err();
+        self.float = true;
+        let plain = numeral(text.as_bytes()).filter(|n| n.end == text.len());
+        match plain {
+            Some(n) => {
+                self.whole = self.whole.max(n.integer_digits as i64);
+                self.scale = self.scale.max(n.scale as i64);
+                self.minus_zero |= n.negative && n.significant == 0;
+            }
+            None => {
+                let (whole, scale) = extent(text.as_bytes());
+                self.whole = self.whole.max(whole);
+                self.scale = self.scale.max(scale);
+                self.minus_zero |= text.starts_with('-') && whole + scale == 0;
+            }
+        }
+        if !plain.is_some_and(|n| n.is_short()) && !float_is_exact(text) {
+            self.inexact = true;
+            self.infinite |= text.parse::<f64>().is_ok_and(f64::is_infinite);
+        }
+        if vectors && !self.not_single {
+            let value = text.parse::<f64>().unwrap_or_default();
+            self.not_single = f64::from(value as f32) != value;
+        }
+    }
+
+    /// The type that loses nothing: 64 bits, else decimals, else text. Digits of fractions that no float
+    /// has are given up only where decimals cannot keep them either, and in vectors.
+    fn data_type(&self, vectors: bool) -> DataType {
+        let wide = self.over_u64 || (self.over_i64 && self.negative);
+        if !self.float && !wide {
+            return match self.over_i64 {
+                true => DataType::UInt64,
+                false => DataType::Int64,
+            };
+        }
+        let rounds = self.infinite || (self.float && self.over_float);
+        if self.float && !rounds && (vectors || !self.inexact) {
+            return match vectors && !self.not_single {
+                true => DataType::Float32,
+                false => DataType::Float64,
+            };
+        }
+        let digits = (self.whole + self.scale).max(1);
+        match (digits, self.scale as i8) {
+            (1..=38, scale) if !self.minus_zero => DataType::Decimal128(digits as u8, scale),
+            (1..=76, scale) if !self.minus_zero => DataType::Decimal256(digits as u8, scale),
+            _ if rounds || !self.float => DataType::Utf8,
+            _ => DataType::Float64,
         }
     }
 
@@ -118,34 +176,26 @@ impl Numbers {
                     float: true,
                     ..self.clone()
                 };
-                beside.data_type() == DataType::Float64
+                beside.data_type(false) == DataType::Float64
             }
-            DataType::UInt64 => !self.negative && self.data_type().is_integer(),
-            other => self.data_type() == *other,
-        }
-    }
-
-    fn data_type(&self) -> DataType {
-        let mixed = self.float && self.over_float;
-        let wide = self.over_i64 && self.negative;
-        if self.inexact || mixed || wide {
-            // The decoder keeps the digits of a number that is read as text.
-            DataType::Utf8
-        } else if self.float {
-            DataType::Float64
-        } else if self.over_i64 {
-            DataType::UInt64
-        } else {
-            DataType::Int64
+            DataType::UInt64 => !self.negative && self.data_type(false).is_integer(),
+            DataType::Decimal128(digits, scale) | DataType::Decimal256(digits, scale) => {
+                let (digits, scale) = (i64::from(*digits), i64::from(*scale));
+                let exact = !self.minus_zero && !self.infinite;
+                exact && self.scale <= scale && self.whole + scale <= digits
+            }
+            other => self.data_type(false) == *other,
         }
     }
 }
 
 impl Members {
-    pub(crate) fn fields(&self) -> Fields {
+    /// The columns. With `vectors`, lists of floats that are all 32-bit ones are typed so.
+    pub(crate) fn fields(&self, vectors: bool) -> Fields {
+        let lists = |shape: &Shape| vectors && matches!(shape, Shape::List(_));
         self.shapes
             .iter()
-            .map(|(name, shape)| Arc::new(Field::new(name, shape.data_type(), true)))
+            .map(|(name, shape)| Arc::new(Field::new(name, shape.data_type(lists(shape)), true)))
             .collect()
     }
 
@@ -194,15 +244,18 @@ pub(crate) struct Walk<'a> {
     text: &'a str,
     at: usize,
     path: Vec<String>,
+    vectors: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Adds the object that a line holds to what is known of the members.
-    pub(crate) fn line(text: &'a str, members: &mut Members) -> Result<(), Misfit> {
+    /// Adds the object that a line holds to what is known of the members; `vectors` asks whether numbers
+    /// are 32-bit floats.
+    pub(crate) fn line(text: &'a str, members: &mut Members, vectors: bool) -> Result<(), Misfit> {
         let mut walk = Self {
             text,
             at: 0,
             path: Vec::new(),
+            vectors,
         };
         walk.space();
         match walk.peek() {
@@ -327,7 +380,7 @@ impl<'a> Walk<'a> {
                 self.settle(shape, Shape::Number(Numbers::default()))?;
                 let number = self.number()?;
                 if let Shape::Number(numbers) = shape {
-                    numbers.see(number);
+                    numbers.see(number, self.vectors);
                 }
                 Ok(())
             }

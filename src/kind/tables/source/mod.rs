@@ -15,15 +15,18 @@ use crate::error::{Error, Result};
 mod columnar;
 pub mod csv;
 mod input;
+mod int96;
 mod json;
 mod json_shape;
 pub(crate) mod number;
+mod parquet;
 
 pub use csv::CsvOptions;
 pub use input::Input;
 pub(crate) use input::Scratch;
 #[cfg(feature = "query")]
 pub(crate) use json::JsonSource;
+pub(in crate::kind::tables) use parquet::CREATED_BY;
 
 /// Rows of a batch at most; fewer where rows are wide.
 pub(crate) const BATCH_ROWS: usize = 8192;
@@ -60,6 +63,8 @@ pub enum SourceFormat {
 pub struct SourceOptions {
     /// Choices that only CSV needs.
     pub csv: CsvOptions,
+    /// JSON lists of floats that are all 32-bit floats, as Python spells them, are typed so.
+    pub vectors: bool,
 }
 
 /// Receives, while a first pass over text runs, the bytes seen and the bytes there are.
@@ -100,7 +105,9 @@ pub fn open(
     }
     Ok(match format {
         SourceFormat::Csv => Box::new(csv::CsvSource::open(inputs, options, scanning)?),
-        SourceFormat::JsonLines => Box::new(json::JsonSource::open(inputs, scanning)?),
+        SourceFormat::JsonLines => {
+            Box::new(json::JsonSource::open(inputs, options.vectors, scanning)?)
+        }
         SourceFormat::Parquet => columnar::open_parquet(inputs)?,
         SourceFormat::Arrow => columnar::open_arrow(inputs)?,
     })

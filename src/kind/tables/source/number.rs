@@ -88,6 +88,9 @@ pub struct FloatStyle {
     pub point: bool,
     /// Very large and very small numbers have an exponent, as Python prints them (`1e-05`).
     pub exponent: bool,
+    /// Where a float lies in the middle of two shortest decimals, the larger one is printed, as Rust does,
+    /// and not the even one, as most others do.
+    pub larger: bool,
 }
 
 /// Whether a float has an exponent where exponents are used.
@@ -109,6 +112,7 @@ pub(crate) fn print_float(out: &mut Vec<u8>, value: f64, style: FloatStyle) {
     } else if style.exponent && wants_exponent(value) {
         let from = out.len();
         let _ = write!(out, "{value:e}");
+        break_tie(out, from, value, style.larger);
         // Rust prints 1e-5; Python pads the exponent to two digits and signs it.
         if let Some(e) = out[from..].iter().position(|&b| b == b'e') {
             let exponent = out.split_off(from + e + 1);
@@ -125,14 +129,65 @@ pub(crate) fn print_float(out: &mut Vec<u8>, value: f64, style: FloatStyle) {
     } else {
         let from = out.len();
         let _ = write!(out, "{value}");
+        break_tie(out, from, value, style.larger);
         if style.point && !out[from..].contains(&b'.') {
             out.extend_from_slice(b".0");
         }
     }
 }
 
-/// Whether a number's text, canonical or not, says exactly what the nearest float prints, digit for
-/// digit: `1.10` and `1e2` do, 20 digits do not.
+/// Whether a float lies in the middle of two decimals of `scale` digits behind the point: then it has one
+/// digit more, and as many as it has binary ones.
+pub(crate) fn is_tie(value: f64, scale: i64) -> bool {
+    let bits = value.to_bits();
+    let (field, fraction) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
+    let mantissa = if field == 0 {
+        fraction
+    } else {
+        fraction | 1 << 52
+    };
+    let places = 1_075 - field.max(1) as i64 - i64::from(mantissa.trailing_zeros());
+    mantissa != 0 && places > 0 && places == scale + 1
+}
+
+/// Makes the shortest decimal from `from` on, which Rust printed, the one that the style asks for where
+/// there are two.
+fn break_tie(out: &mut Vec<u8>, from: usize, value: f64, larger: bool) {
+    let text = &out[from..];
+    let end = text.iter().position(|b| *b == b'e').unwrap_or(text.len());
+    let exponent = std::str::from_utf8(text.get(end + 1..).unwrap_or_default());
+    let exponent = exponent.ok().and_then(|e| e.parse().ok()).unwrap_or(0i64);
+    let Some(point) = text[..end].iter().position(|b| *b == b'.') else {
+        return;
+    };
+    let places = end - point - 1;
+    if !is_tie(value, places as i64 - exponent) {
+        return;
+    }
+    let exact = match end == text.len() {
+        true => format!("{value:.*}", places + 1),
+        false => format!("{value:.*e}", places + 1),
+    };
+    let smaller = exact.as_bytes().get(..end).unwrap_or_default();
+    let odd = smaller.last().is_some_and(|d| d % 2 == 1);
+    let mut chosen = match larger || odd {
+        true => increment(smaller),
+        false => smaller.to_vec(),
+    };
+    chosen.extend_from_slice(&text[end..]);
+    // Below a power of two floats lie closer, and the smaller decimal may be another one's.
+    let reads = std::str::from_utf8(&chosen)
+        .ok()
+        .and_then(|t| t.parse().ok());
+    if reads == Some(value) {
+        out.truncate(from);
+        out.extend_from_slice(&chosen);
+    }
+}
+
+/// Whether a number's text, canonical or not, says what the nearest float is, rounded to as many digits:
+/// what programs print of a float does, however many digits they print, and whichever way they round a
+/// tie; `1.10` and `1e2` do. 20 digits that are no float's do not.
 pub(crate) fn float_is_exact(text: &str) -> bool {
     let Ok(value) = text.parse::<f64>() else {
         return false;
@@ -140,8 +195,51 @@ pub(crate) fn float_is_exact(text: &str) -> bool {
     if !value.is_finite() {
         return false;
     }
+    let own = scientific(text.as_bytes());
     let printed = format!("{value:e}");
-    scientific(text.as_bytes()) == scientific(printed.as_bytes())
+    if own == scientific(printed.as_bytes()) {
+        return true;
+    }
+    // The float itself ends after some hundred digits.
+    let places = own.0.len().saturating_sub(1);
+    if places > FLOAT_DIGITS {
+        return false;
+    }
+    let rounded = format!("{value:.places$e}");
+    if own == scientific(rounded.as_bytes()) {
+        return true;
+    }
+    let (digits, power) = scientific(format!("{value:.FLOAT_DIGITS$e}").as_bytes());
+    let tie = digits.len() == own.0.len() + 1 && digits.last() == Some(&b'5');
+    tie && power == own.1 && {
+        let down = &digits[..digits.len() - 1];
+        own.0 == down || own.0 == increment(down)
+    }
+}
+
+/// Digits that no float has more of.
+const FLOAT_DIGITS: usize = 800;
+
+/// The next number of as many digits, with a point among them or not.
+fn increment(digits: &[u8]) -> Vec<u8> {
+    let mut next = digits.to_vec();
+    for digit in next.iter_mut().rev().filter(|d| **d != b'.') {
+        if *digit < b'9' {
+            *digit += 1;
+            return next;
+        }
+        *digit = b'0';
+    }
+    next
+}
+
+/// Digits of a number before and behind the point, however it is spelled.
+pub(crate) fn extent(text: &[u8]) -> (i64, i64) {
+    let (digits, power) = scientific(text);
+    (
+        power.max(0),
+        (digits.len() as i64).saturating_sub(power).max(0),
+    )
 }
 
 /// Digits without zeros at either end, and the power of ten of the first of them.
@@ -179,7 +277,12 @@ mod tests {
 
     fn printed(value: f64, point: bool, exponent: bool) -> String {
         let mut out = Vec::new();
-        print_float(&mut out, value, FloatStyle { point, exponent });
+        let style = FloatStyle {
+            point,
+            exponent,
+            larger: false,
+        };
+        print_float(&mut out, value, style);
         String::from_utf8(out).unwrap()
     }
 
@@ -221,6 +324,45 @@ mod tests {
     }
 
     #[test]
+    fn of_two_shortest_decimals_the_even_one_is_printed() {
+        // What Python prints, and the other one.
+        for (even, other) in [
+            ("100.16116333007812", "100.16116333007813"),
+            ("5.960464477539062e-07", "5.960464477539063e-07"),
+            ("0.08230209350585938", "0.08230209350585937"),
+            ("-140.23019409179688", "-140.23019409179687"),
+        ] {
+            let value: f64 = even.parse().unwrap();
+            assert_eq!(value.to_bits(), other.parse::<f64>().unwrap().to_bits());
+            assert_eq!(printed(value, false, true), even);
+        }
+        let mut out = Vec::new();
+        let larger = FloatStyle {
+            larger: true,
+            ..FloatStyle::default()
+        };
+        print_float(&mut out, 100.161163330078125, larger);
+        assert_eq!(out, b"100.16116333007813");
+        // Every single-precision float of a range, against the digits that are rounded to even.
+        for bits in (0x42c8_0000..0x42d0_0000u32).step_by(977) {
+            let value = f64::from(f32::from_bits(bits));
+            let text = printed(value, false, false);
+            let places = text.split_once('.').map_or(0, |(_, f)| f.len());
+            let exact = format!("{value:.40}");
+            let digits = exact.trim_end_matches('0').split_once('.').unwrap().1;
+            assert_eq!(
+                is_tie(value, places as i64),
+                digits.len() == places + 1,
+                "{text}"
+            );
+            if is_tie(value, places as i64) {
+                assert!(text.as_bytes().last().unwrap() % 2 == 0, "{text}");
+            }
+            assert_eq!(text.parse::<f64>().unwrap(), value);
+        }
+    }
+
+    #[test]
     fn exactness_is_of_digits_not_of_spelling() {
         for text in [
             "1.10",
@@ -229,6 +371,12 @@ mod tests {
             "-0",
             "100000000000000000000",
             "1E-7",
+            // A tie between two floats' shortest digits, as C prints it and as Rust does.
+            "100.16116333007812",
+            "100.16116333007813",
+            "0.1000000000000000055511151231257827",
+            "5e-324",
+            "4.9406564584124654e-324",
         ] {
             assert!(float_is_exact(text), "{text}");
         }

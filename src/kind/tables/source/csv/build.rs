@@ -58,6 +58,7 @@ impl Builder {
             Missing::Empty => cell.is_empty() && (typed || !quoted),
             Missing::QuotedEmpty => cell.is_empty(),
             Missing::Word(word) => missing(cell) == Some(word) && (typed || !quoted),
+            Missing::QuotedWord(word) => missing(cell) == Some(word) && (typed || quoted),
         }
     }
 

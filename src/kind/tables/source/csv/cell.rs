@@ -165,9 +165,17 @@ fn print_digits(out: &mut Vec<u8>, value: i64, width: u32) {
     }
 }
 
-/// Appends `YYYY-MM-DD`; years outside 0..=9999 get a sign and as many digits as they need.
-pub(crate) fn print_date(out: &mut Vec<u8>, day: i64) {
-    let (year, month, date) = civil(day);
+/// Years that are printed, here and by the formatters of other exports.
+const YEARS: std::ops::RangeInclusive<i64> = -262_143..=262_142;
+
+/// Appends `YYYY-MM-DD`; years outside 0..=9999 get a sign and as many digits as they need. False if the
+/// year is too far off.
+pub(crate) fn print_date(out: &mut Vec<u8>, day: i64) -> bool {
+    // Far more days than there are years to print, and far fewer than overflow.
+    let (year, month, date) = civil(day.clamp(-1 << 40, 1 << 40));
+    if !YEARS.contains(&year) {
+        return false;
+    }
     if (0..=9999).contains(&year) {
         print_digits(out, year, 4);
     } else {
@@ -177,16 +185,19 @@ pub(crate) fn print_date(out: &mut Vec<u8>, day: i64) {
     print_digits(out, i64::from(month), 2);
     out.push(b'-');
     print_digits(out, i64::from(date), 2);
+    true
 }
 
-/// Appends a timestamp of `unit` ticks a second in a form.
-pub(crate) fn print_timestamp(out: &mut Vec<u8>, value: i64, unit: i64, form: &TimeForm) {
+/// Appends a timestamp of `unit` ticks a second in a form. False if the year is too far off.
+pub(crate) fn print_timestamp(out: &mut Vec<u8>, value: i64, unit: i64, form: &TimeForm) -> bool {
     let mut second = value.div_euclid(unit);
     let part = value.rem_euclid(unit);
     if let Zone::Offset { minutes, .. } = form.zone {
-        second += i64::from(minutes) * 60;
+        second = second.saturating_add(i64::from(minutes) * 60);
     }
-    print_date(out, second.div_euclid(86_400));
+    if !print_date(out, second.div_euclid(86_400)) {
+        return false;
+    }
     let time = second.rem_euclid(86_400);
     out.push(if form.space { b' ' } else { b'T' });
     print_digits(out, time / 3_600, 2);
@@ -212,6 +223,7 @@ pub(crate) fn print_timestamp(out: &mut Vec<u8>, value: i64, unit: i64, form: &T
             print_digits(out, size % 60, 2);
         }
     }
+    true
 }
 
 /// Appends a boolean.
@@ -236,7 +248,7 @@ mod tests {
         let mut last = None;
         for day in -146_097..146_097 {
             let mut text = Vec::new();
-            print_date(&mut text, day);
+            assert!(print_date(&mut text, day));
             assert_eq!(date(&text), Some(day as i32));
             assert!(last < Some(text.clone()));
             last = Some(text);
@@ -255,6 +267,29 @@ mod tests {
     }
 
     #[test]
+    fn times_too_far_off_are_not_printed() {
+        let form = timestamp(b"2024-02-29T23:59:58-05:30").unwrap().0;
+        for (value, unit) in [
+            (i64::MAX, 1),
+            (i64::MIN, 1),
+            (i64::MAX, 1_000),
+            (i64::MIN, 1_000_000),
+        ] {
+            assert!(!print_timestamp(&mut Vec::new(), value, unit, &form));
+        }
+        assert!(print_timestamp(
+            &mut Vec::new(),
+            i64::MAX,
+            1_000_000_000,
+            &form
+        ));
+        assert!(!print_date(&mut Vec::new(), i64::from(i32::MAX)));
+        let mut text = Vec::new();
+        assert!(print_date(&mut text, 95_000_000));
+        assert_eq!(text, b"+262071-03-02");
+    }
+
+    #[test]
     fn timestamps_print_back_in_their_form() {
         let forms = [
             "2024-02-29T23:59:58",
@@ -269,7 +304,12 @@ mod tests {
         for text in forms {
             let (form, value) = timestamp(text.as_bytes()).unwrap();
             let mut out = Vec::new();
-            print_timestamp(&mut out, value, ticks(form.fraction), &form);
+            assert!(print_timestamp(
+                &mut out,
+                value,
+                ticks(form.fraction),
+                &form
+            ));
             assert_eq!(String::from_utf8(out).unwrap(), text);
         }
         for bad in [

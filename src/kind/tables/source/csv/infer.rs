@@ -34,6 +34,9 @@ pub(crate) struct Guess {
     /// Missing words seen, by their place in the list.
     words: u16,
     unquoted_words: u16,
+    /// Those of them, in a typed column, that stood in quotes and without.
+    quoted_words: u16,
+    bare_words: u16,
     not_utf8: bool,
     negative: bool,
     over_i64: bool,
@@ -46,6 +49,9 @@ pub(crate) struct Guess {
     /// Very small or large floats written without and with an exponent.
     plain_extreme: bool,
     exponent: bool,
+    /// Floats between two shortest decimals of which the even one and the larger one was written.
+    even: bool,
+    larger: bool,
     form: Option<TimeForm>,
     spelling: Option<BoolStyle>,
     scratch: Vec<u8>,
@@ -62,6 +68,8 @@ impl Default for Guess {
             quoted_empty: false,
             words: 0,
             unquoted_words: 0,
+            quoted_words: 0,
+            bare_words: 0,
             not_utf8: false,
             negative: false,
             over_i64: false,
@@ -72,6 +80,8 @@ impl Default for Guess {
             whole_point: false,
             plain_extreme: false,
             exponent: false,
+            even: false,
+            larger: false,
             form: None,
             spelling: None,
             scratch: Vec::new(),
@@ -122,6 +132,10 @@ impl Guess {
             self.possible &= fits;
         } else if let Some(word) = missing(cell) {
             self.words |= 1 << word;
+            match quoted {
+                true => self.quoted_words |= 1 << word,
+                false => self.bare_words |= 1 << word,
+            }
         } else {
             self.possible = 0;
         }
@@ -194,7 +208,7 @@ impl Guess {
         self.plain_extreme |= wants_exponent(value);
         let style = FloatStyle {
             point: number.scale == 1 && number.trailing_zero,
-            exponent: false,
+            ..FloatStyle::default()
         };
         self.prints(cell, value, style)
     }
@@ -211,16 +225,32 @@ impl Guess {
         }
         self.exponent = true;
         let style = FloatStyle {
-            point: false,
             exponent: true,
+            ..FloatStyle::default()
         };
         self.prints(cell, value, style)
     }
 
     fn prints(&mut self, cell: &[u8], value: f64, style: FloatStyle) -> u8 {
-        self.scratch.clear();
-        print_float(&mut self.scratch, value, style);
-        if self.scratch == cell { FLOAT } else { 0 }
+        for larger in [false, true] {
+            self.scratch.clear();
+            print_float(&mut self.scratch, value, FloatStyle { larger, ..style });
+            if self.scratch == cell {
+                if larger {
+                    self.larger = true;
+                } else if !self.even {
+                    self.scratch.clear();
+                    let other = FloatStyle {
+                        larger: true,
+                        ..style
+                    };
+                    print_float(&mut self.scratch, value, other);
+                    self.even = self.scratch != cell;
+                }
+                return FLOAT;
+            }
+        }
+        0
     }
 
     fn time(&mut self, cell: &[u8]) -> u8 {
@@ -308,7 +338,14 @@ impl Guess {
             0 => Some(Missing::Empty),
             1 if self.empty => Some(Missing::Empty),
             1 if self.quoted_empty => Some(Missing::QuotedEmpty),
-            1 => Some(Missing::Word(self.words.trailing_zeros() as u8)),
+            1 if self.quoted_words & self.bare_words != 0 => None,
+            1 => {
+                let word = self.words.trailing_zeros() as u8;
+                Some(match self.quoted_words {
+                    0 => Missing::Word(word),
+                    _ => Missing::QuotedWord(word),
+                })
+            }
             _ => None,
         }
     }
@@ -345,7 +382,10 @@ impl Guess {
             }
         }
         let point = self.whole_point;
-        let float = may(FLOAT) && !(self.whole && point) && !(self.plain_extreme && self.exponent);
+        let float = may(FLOAT)
+            && !(self.whole && point)
+            && !(self.plain_extreme && self.exponent)
+            && !(self.even && self.larger);
         // Numbers with one digit behind the point are most often floats that some program wrote
         // with `.0`.
         if may(DECIMAL)
@@ -359,6 +399,7 @@ impl Guess {
             style.float = FloatStyle {
                 point,
                 exponent: self.exponent,
+                larger: self.larger,
             };
             return Some(DataType::Float64);
         }

@@ -24,6 +24,8 @@ pub enum Missing {
     QuotedEmpty,
     /// One of the known words, by its place in the list.
     Word(u8),
+    /// Such a word, always in quotes.
+    QuotedWord(u8),
 }
 
 /// The one spelling of a boolean column.
@@ -92,12 +94,14 @@ impl Style {
             Missing::Empty => {}
             Missing::QuotedEmpty => words.push("null=\"\"".to_owned()),
             Missing::Word(w) => words.push(format!("null={}", missing_word(w))),
+            Missing::QuotedWord(w) => words.push(format!("null=\"{}\"", missing_word(w))),
         }
         for (said, word) in [
             (self.quoted, "quoted"),
             (self.unnamed, "unnamed"),
             (self.float.point, "point"),
             (self.float.exponent, "exponent"),
+            (self.float.larger, "larger"),
             (self.boolean == BoolStyle::Title, "True"),
             (self.boolean == BoolStyle::Upper, "TRUE"),
         ] {
@@ -120,6 +124,7 @@ impl Style {
                 "unnamed" => style.unnamed = true,
                 "point" => style.float.point = true,
                 "exponent" => style.float.exponent = true,
+                "larger" => style.float.larger = true,
                 "True" => style.boolean = BoolStyle::Title,
                 "TRUE" => style.boolean = BoolStyle::Upper,
                 "null=\"\"" => style.missing = Missing::QuotedEmpty,
@@ -127,10 +132,14 @@ impl Style {
                     if let Some(form) = word.strip_prefix("time=") {
                         style.time = TimeForm::from_pattern(form);
                     }
-                    if let Some(spelling) = word.strip_prefix("null=")
-                        && let Some(at) = MISSING.iter().position(|m| *m == spelling)
-                    {
-                        style.missing = Missing::Word(at as u8);
+                    if let Some(spelling) = word.strip_prefix("null=") {
+                        let place = |text| MISSING.iter().position(|m| *m == text);
+                        let bare = spelling.trim_matches('"');
+                        match (place(spelling), place(bare)) {
+                            (Some(at), _) => style.missing = Missing::Word(at as u8),
+                            (_, Some(at)) => style.missing = Missing::QuotedWord(at as u8),
+                            _ => {}
+                        }
                     }
                 }
             }
@@ -213,7 +222,12 @@ mod tests {
             },
         ];
         for zone in zones {
-            for missing in [Missing::Empty, Missing::QuotedEmpty, Missing::Word(3)] {
+            for missing in [
+                Missing::Empty,
+                Missing::QuotedEmpty,
+                Missing::Word(3),
+                Missing::QuotedWord(7),
+            ] {
                 let style = Style {
                     missing,
                     quoted: true,
@@ -221,6 +235,7 @@ mod tests {
                     float: FloatStyle {
                         point: true,
                         exponent: true,
+                        larger: true,
                     },
                     boolean: BoolStyle::Upper,
                     time: Some(TimeForm {

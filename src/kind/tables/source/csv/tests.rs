@@ -16,7 +16,10 @@ fn open_with(text: &[u8], options: CsvOptions) -> Result<CsvSource> {
         .unwrap()
         .write_all(text)
         .unwrap();
-    let options = SourceOptions { csv: options };
+    let options = SourceOptions {
+        csv: options,
+        ..SourceOptions::default()
+    };
     CsvSource::open(vec![Input::open(&path)?], &options, &mut |_, _| ())
 }
 
@@ -259,5 +262,22 @@ fn numbers_next_to_zero_keep_their_digits() {
         let (data_type, _, values) = column(&[&cell]);
         assert_eq!(data_type, DataType::Utf8);
         assert_eq!(values.as_string::<i32>().value(0), cell);
+    }
+}
+
+#[test]
+fn floats_between_two_shortest_decimals_are_floats_in_either_spelling() {
+    for (cells, data_type) in [
+        (
+            ["100.16116333007812", "12.547256469726562"],
+            DataType::Float64,
+        ),
+        (
+            ["100.16116333007813", "12.547256469726563"],
+            DataType::Float64,
+        ),
+        (["100.16116333007812", "12.547256469726563"], DataType::Utf8),
+    ] {
+        assert_eq!(column(&cells).0, data_type, "{cells:?}");
     }
 }
