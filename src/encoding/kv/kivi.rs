@@ -474,13 +474,18 @@ impl Split {
     }
 }
 
-/// The half float that stands for a step. Small ones are rounded up: the last level of a step that
-/// was rounded down by a large part of itself, to nothing even, would not come near the largest value.
-fn step_of(step: f32) -> f16 {
+/// The half float that stands for a step. A small one, which rounds down by a large part of itself and to
+/// nothing even, is rounded up if the last level would else stay further from the largest value than the
+/// larger step's levels are from any.
+fn step_of(step: f32, levels: f32) -> f16 {
     let step = step.min(f16::MAX.to_f32());
     let rounded = f16::from_f32(step);
-    match rounded < f16::MIN_POSITIVE && rounded.to_f32() < step {
-        true => f16::from_bits(rounded.to_bits() + 1),
+    if rounded >= f16::MIN_POSITIVE {
+        return rounded;
+    }
+    let above = f16::from_bits(rounded.to_bits() + 1);
+    match levels * (step - rounded.to_f32()) > above.to_f32() / 2.0 {
+        true => above,
         false => rounded,
     }
 }
@@ -509,7 +514,7 @@ fn quantize(
     let scales: Vec<(f16, f16)> = bounds
         .iter()
         .map(|&(low, high)| match low <= high {
-            true => (f16::from_f32(low), step_of((high - low) / levels)),
+            true => (f16::from_f32(low), step_of((high - low) / levels, levels)),
             false => (f16::ZERO, f16::ZERO),
         })
         .collect();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use pilaster::kind::kv::{
-    Chosen, FitOptions, PrefixKey, export, fit, import, read_npy, read_npz, read_safetensors,
-    write_npz, write_safetensors,
+    Chosen, FitOptions, PrefixKey, TokenType, export, fit, import, read_cache, read_npy, read_npz,
+    read_safetensors, write_npz, write_safetensors,
 };
 
 use super::*;
@@ -224,4 +224,122 @@ pub fn cache_files(root: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+#[test]
+fn token_ids_keep_their_type_and_their_upper_half() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = cache(shape(Dtype::F16), 2, 1);
+    let tensor = |side| given.tensor(side).to_vec();
+    for (ids, token_type, comes_back) in [
+        ([7, 3_000_000_000], TokenType::U32, TokenType::U32),
+        ([7, 3_000_000_000], TokenType::I64, TokenType::I64),
+        ([7, 3_000_000_000], TokenType::I32, TokenType::U32),
+        ([7, 8], TokenType::I32, TokenType::I32),
+        ([7, 8], TokenType::U16, TokenType::U16),
+        ([7, 80_000], TokenType::U16, TokenType::U32),
+        ([7, 8], TokenType::U64, TokenType::U64),
+    ] {
+        let (k, v) = (tensor(Side::K), tensor(Side::V));
+        let cache = Cache::new(*given.shape(), ids.to_vec(), k, v).unwrap();
+        let cache = cache.with_token_type(token_type);
+        let stored = folder.path().join("kv.pil");
+        let mut writer = KvWriter::create(&stored, KvOptions::for_model("m")).unwrap();
+        writer.add(&cache, b"").unwrap();
+        writer.finish().unwrap();
+        for name in ["out.safetensors", "out.npz"] {
+            let out = folder.path().join(name);
+            export(&stored, &out, &Chosen::Place(0), None).unwrap();
+            let back = read_cache(&out).unwrap().cache;
+            assert_eq!(back.tokens(), ids);
+            assert_eq!(
+                back.token_type(),
+                comes_back,
+                "{ids:?} as {token_type:?} in {name}"
+            );
+        }
+    }
+}
+
+/// A file of the rows of another one.
+fn cut(file: &KvFile, rows: &[std::ops::Range<u64>]) -> KvFile {
+    let table = file.file();
+    let schema = table.meta().schema().unwrap();
+    let columns: Vec<usize> = (0..schema.fields().len()).collect();
+    let mut writer = pilaster::Writer::in_memory(schema, Default::default()).unwrap();
+    for rows in rows {
+        let request = pilaster::ScanRequest {
+            rows: vec![rows.clone()],
+            ..pilaster::ScanRequest::columns(columns.clone())
+        };
+        for batch in table.scan(request).unwrap() {
+            writer.write(&batch.unwrap()).unwrap();
+        }
+    }
+    KvFile::from_bytes("cut.pil", writer.into_bytes().unwrap()).unwrap()
+}
+
+#[test]
+fn rows_that_were_cut_out_of_a_cache_never_answer_as_another_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = cache(shape(Dtype::F16), 600, 5);
+    let prompt = whole.tokens().to_vec();
+    let stored = file(std::slice::from_ref(&whole), KvOptions::for_model("m"), b"");
+    let found = |rows: &[std::ops::Range<u64>]| cut(&stored, rows).lookup(&prompt, b"").tokens;
+    for (rows, tokens) in [
+        (vec![0..600], 600),
+        (vec![0..300], 256),
+        (vec![0..100], 0),
+        (vec![1..600], 0),
+        (vec![256..600], 0),
+        (vec![300..600], 0),
+        // A run that lacks rows, and one in two pieces.
+        (vec![0..100, 101..600], 0),
+        (vec![0..256, 256..400, 401..600], 256),
+        (vec![100..256, 0..100], 0),
+        // Copies, and a copy that was cut before the whole one.
+        (vec![0..600, 0..600], 600),
+        (vec![0..100, 0..600], 600),
+        (vec![0..550, 0..600], 600),
+        // Runs in another order are still runs.
+        (vec![256..600, 0..256], 600),
+    ] {
+        assert_eq!(found(&rows), tokens, "{rows:?}");
+        let cut = cut(&stored, &rows);
+        let hit = cut.lookup(&prompt, b"");
+        let ids: Vec<u32> = hit
+            .rows
+            .iter()
+            .flat_map(|r| cut.tokens(r.clone()).unwrap())
+            .collect();
+        assert_eq!(ids, prompt[..tokens], "{rows:?}");
+        assert_eq!(cut.lookup(&prompt[256..], b"").tokens, 0, "{rows:?}");
+    }
+    // What leaves the file says where it belongs.
+    let part = cut(&stored, &[256..600]).cache(0..344).unwrap();
+    let chain = PrefixKey::new("m", b"").chain(&prompt);
+    assert_eq!(part.place(), (256, chain[0]));
+    for name in ["part.safetensors", "part.npz"] {
+        let out = folder.path().join(name);
+        match name.ends_with("npz") {
+            true => write_npz(&out, &part, "m").unwrap(),
+            false => write_safetensors(&out, &part, "m").unwrap(),
+        };
+        let again = folder.path().join("again.pil");
+        import(&[out], &again, KvOptions::default(), b"").unwrap();
+        let again = KvFile::open(&again).unwrap();
+        assert_eq!(again.sequences()[0].start, 256);
+        assert_eq!(again.lookup(&prompt[256..], b"").tokens, 0);
+        assert_eq!(again.lookup(&prompt, b"").tokens, 0);
+        assert_eq!(again.cache(0..344).unwrap(), part);
+        // Beside the rows before it, it is the rest of the prompt.
+        let mut writer = KvWriter::in_memory(KvOptions::for_model("m")).unwrap();
+        writer.add(&part, b"").unwrap();
+        writer.add(&stored.cache(0..256).unwrap(), b"").unwrap();
+        let joined = KvFile::from_bytes("t.pil", writer.into_bytes().unwrap()).unwrap();
+        let hit = joined.lookup(&prompt, b"");
+        assert_eq!((hit.tokens, hit.rows), (600, vec![344..600, 0..344]));
+    }
+    let error = cut(&stored, &[300..600]).cache(0..300).unwrap_err();
+    assert!(error.to_string().contains("within a run"), "{error}");
 }

@@ -206,3 +206,89 @@ fn a_part_of_lossy_layers_is_the_same_as_of_all() {
     })
     .unwrap();
 }
+
+#[test]
+fn finite_values_come_back_finite_and_near_under_every_code() {
+    let patterns: [(&str, fn(usize, usize, f32) -> f32); 7] = [
+        (
+            "extremes",
+            |t, c, most| if (t + c) % 2 == 0 { most } else { -most },
+        ),
+        (
+            "one largest",
+            |t, c, most| if (t, c) == (1, 3) { most } else { 0.0 },
+        ),
+        (
+            "one smallest",
+            |t, c, most| if (t, c) == (1, 3) { -most } else { 1.0 },
+        ),
+        ("near the end of halves", |t, _, _| {
+            65504.0 - 32.0 * (t % 4) as f32
+        }),
+        ("subnormal", |t, c, _| ((t * 7 + c * 3) % 19) as f32 * 6e-8),
+        ("tiny", |t, c, _| ((t * 7 + c * 3) % 19) as f32 * 1e-40),
+        ("a loud token", |t, c, _| {
+            let value = ((t * 7 + c * 3) % 19) as f32 / 8.0 - 1.0;
+            if t == 5 { value * 3e4 } else { value }
+        }),
+    ];
+    for dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
+        let shape = Shape {
+            layers: 1,
+            ..shape(dtype)
+        };
+        let (most, ulp) = match dtype {
+            Dtype::F16 => (65504.0, 2f32.powi(-11)),
+            Dtype::BF16 => (half::bf16::MAX.to_f32(), 2f32.powi(-8)),
+            _ => (f32::MAX, 0.0),
+        };
+        for (name, value) in patterns {
+            let mut bytes = Vec::new();
+            for head in 0..2 {
+                for token in 0..96 {
+                    for channel in 0..16 {
+                        put(&mut bytes, value(token, head * 16 + channel, most), dtype);
+                    }
+                }
+            }
+            let given = Cache::new(shape, (0..96).collect(), bytes.clone(), bytes).unwrap();
+            for (code, levels) in [("kivi2", 3.0), ("kivi4", 15.0), ("kivi8", 255.0)] {
+                let file = file(std::slice::from_ref(&given), kivi(code, code), b"");
+                let back = file.cache(0..96).unwrap();
+                for side in Side::BOTH {
+                    let (a, b) = (
+                        given.values(0, side).unwrap(),
+                        back.values(0, side).unwrap(),
+                    );
+                    // Rows beyond the range of halves are exact and belong to no group.
+                    let outside = |t: usize| a[t * 32..][..32].iter().any(|v| v.abs() > 65504.0);
+                    for (i, (&x, &y)) in a.iter().zip(&b).enumerate() {
+                        let (token, channel) = (i / 32, i % 32);
+                        assert!(y.is_finite(), "{code} {dtype:?} {name}: {x} became {y}");
+                        let group: Vec<f32> = match side {
+                            Side::K => (token / 32 * 32..token / 32 * 32 + 32)
+                                .filter(|t| !outside(*t))
+                                .map(|t| a[t * 32 + channel])
+                                .collect(),
+                            Side::V => a[token * 32 + channel / 16 * 16..][..16].to_vec(),
+                        };
+                        if outside(token) {
+                            assert_eq!(x, y, "{code} {dtype:?} {name}");
+                            continue;
+                        }
+                        let low = group.iter().copied().fold(f32::INFINITY, f32::min);
+                        let high = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                        let allowed = (high - low) / levels * 0.501
+                            + ((high - low) + low.abs()) * 2f32.powi(-11)
+                            + x.abs() * ulp
+                            + 2f32.powi(-24);
+                        assert!(
+                            (x - y).abs() <= allowed,
+                            "{code} {dtype:?} {name} {side:?}: {x} became {y}, {allowed} allowed"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

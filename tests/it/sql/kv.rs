@@ -157,3 +157,124 @@ async fn queries_give_what_the_tensors_say() {
         assert!(near(s.numbers(sql).await[0], dot), "{words}");
     }
 }
+
+#[tokio::test]
+async fn small_floats_are_numbers_in_sql_and_keep_type_and_bits_on_the_way_out() {
+    for (dtype, number, other) in [
+        (Dtype::BF16, &[0xc0u8, 0x3f][..], &[0x81u8, 0xff][..]),
+        (Dtype::F8E4M3, &[0x3c], &[0xff]),
+        (Dtype::F8E5M2, &[0x3e], &[0xfd]),
+    ] {
+        let folder = Folder::new();
+        let shape = Shape {
+            layers: 1,
+            heads: 1,
+            head_dim: 2,
+            dtype,
+        };
+        // 1.5 everywhere; the values of the second token are NaN with a payload.
+        let keys = number.repeat(4);
+        let values = [number.repeat(2), other.repeat(2)].concat();
+        let given = Cache::new(shape, vec![7, 8], keys, values).unwrap();
+        let mut writer =
+            KvWriter::create(&folder.path("a.pil"), KvOptions::for_model("m")).unwrap();
+        writer.add(&given, b"").unwrap();
+        writer.finish().unwrap();
+        let context = session(2);
+        let a = folder.sql("a.pil");
+        let one = |sql: String| {
+            let context = context.clone();
+            async move { rows(&context, &sql).await }
+        };
+        let sql = format!(
+            "SELECT k0[1] + 1, array_distance(k0, [1.5, 2.5]), k0 FROM {a} WHERE k0[2] < 2 AND token = 7"
+        );
+        assert_eq!(one(sql).await, ["2.5|1.0|[1.5, 1.5]"], "{dtype:?}");
+        let sql = format!("SELECT count(*), max(k0[1]) FROM {a} WHERE k0[1] > 2");
+        assert_eq!(one(sql).await[0].split('|').next(), Some("0"), "{dtype:?}");
+
+        run(
+            &context,
+            &format!(
+                "COPY (SELECT * FROM {a}) TO {} STORED AS PILASTER",
+                folder.sql("b.pil")
+            ),
+        )
+        .await;
+        let back = KvFile::open(folder.path("b.pil")).unwrap();
+        assert_eq!(back.cache(0..2).unwrap(), given, "{dtype:?}");
+
+        // A plain column: bounds of words would say nothing true.
+        let c = folder.sql("c.pil");
+        run(
+            &context,
+            &format!("COPY (SELECT token, k0 AS x FROM {a}) TO {c} STORED AS PILASTER"),
+        )
+        .await;
+        assert_eq!(
+            one(format!("SELECT x[1] FROM {c} LIMIT 1")).await,
+            ["1.5"],
+            "{dtype:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn filters_and_extremes_of_plain_small_floats_are_those_of_numbers() {
+    use arrow::array::{ArrayRef, RecordBatch, UInt16Array};
+    let folder = Folder::new();
+    let numbers: Vec<f32> = (0..20_000).map(|i| (i % 200) as f32 - 100.0).collect();
+    let words = numbers.iter().map(|&x| half::bf16::from_f32(x).to_bits());
+    let column: ArrayRef = Arc::new(UInt16Array::from_iter_values(words));
+    let name = (
+        "ARROW:extension:name".to_owned(),
+        "pilaster.bfloat16".to_owned(),
+    );
+    let field = arrow::datatypes::Field::new("x", column.data_type().clone(), false)
+        .with_metadata([name].into());
+    let schema = Arc::new(arrow::datatypes::Schema::new(vec![field]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+    let mut writer =
+        pilaster::Writer::create(&folder.path("a.pil"), schema.clone(), Default::default())
+            .unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let context = session(2);
+    let a = folder.sql("a.pil");
+    for (sql, expected) in [
+        (
+            "SELECT min(x), max(x), sum(x) FROM t",
+            "-100.0|99.0|-10000.0",
+        ),
+        ("SELECT count(*) FROM t WHERE x < 0", "10000"),
+        ("SELECT count(*) FROM t WHERE x > 98.5", "100"),
+        ("SELECT count(*) FROM t WHERE x = -100", "100"),
+        ("SELECT x FROM t ORDER BY x LIMIT 1", "-100.0"),
+        ("SELECT x FROM t ORDER BY x DESC LIMIT 1", "99.0"),
+    ] {
+        let found = rows(&context, &sql.replace("FROM t", &format!("FROM {a}"))).await;
+        assert_eq!(found, [expected], "{sql}");
+    }
+    let b = folder.sql("b.pil");
+    run(
+        &context,
+        &format!("COPY (SELECT x FROM {a}) TO {b} STORED AS PILASTER"),
+    )
+    .await;
+    let back = pilaster::file::File::open(folder.path("b.pil")).unwrap();
+    assert_eq!(back.meta().schema().unwrap().fields(), schema.fields());
+    run(
+        &context,
+        &format!(
+            "COPY (SELECT x * 2 AS x FROM {a}) TO {} STORED AS PILASTER",
+            folder.sql("c.pil")
+        ),
+    )
+    .await;
+    let computed = pilaster::file::File::open(folder.path("c.pil")).unwrap();
+    let computed = computed.meta().schema().unwrap();
+    assert_ne!(
+        computed.field(0).data_type(),
+        &arrow::datatypes::DataType::UInt16
+    );
+}
