@@ -143,6 +143,7 @@ fn shown_field(field: &FieldRef) -> FieldRef {
     }
 }
 
+#[cfg(feature = "query")]
 fn stored_field(field: &FieldRef) -> FieldRef {
     match SmallFloat::shown(field) {
         Some(float) => renamed(field, float.words(), STANDS_FOR, EXTENSION),
@@ -163,11 +164,13 @@ pub(crate) fn shown(schema: &SchemaRef) -> SchemaRef {
     changed(schema, shown_field)
 }
 
+#[cfg(feature = "query")]
 /// The schema with words in place of the singles that stand for them.
 pub(crate) fn stored(schema: &SchemaRef) -> SchemaRef {
     changed(schema, stored_field)
 }
 
+#[cfg(feature = "query")]
 /// Whether a field's values, or those of its items, are words or stand for words: bounds of words are no
 /// bounds of numbers.
 pub(crate) fn is_small(field: &Field) -> bool {
@@ -180,6 +183,7 @@ pub(crate) fn is_small(field: &Field) -> bool {
     }
 }
 
+#[cfg(feature = "query")]
 /// The field without the mark that its numbers stand for words.
 pub(crate) fn unmarked(field: Field) -> Field {
     let mut metadata = field.metadata().clone();

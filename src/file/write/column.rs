@@ -429,6 +429,10 @@ impl ColumnWriter {
                 flags,
             });
         }
+        if let Some(expected) = &mut self.expected {
+            let outside = self.models.iter().filter(|m| m.is_outside());
+            expected.outside = outside.cloned().collect();
+        }
         self.block.lossiness = self.loss.message(&self.declared());
         self.block.models = self
             .stored_models

@@ -25,7 +25,7 @@ async fn texts_are_read_as_import_reads_them() {
         ["0870|3.00|true", "0871|4.50|false"]
     );
     let sql = format!("SELECT a FROM {}", folder.sql("j.json"));
-    assert_eq!(rows(&ours, &sql).await, ["9007199254740993", "2.5"]);
+    assert_eq!(rows(&ours, &sql).await, ["9007199254740993.0", "2.5"]);
     let sql = format!("SELECT count(*) FROM {}", folder.sql("t.csv"));
     assert_eq!(number(&ours, &sql).await, 2);
 }

@@ -122,6 +122,7 @@ impl JsonSource {
         Self::typed(inputs, u64::MAX, vectors, scanning)
     }
 
+    #[cfg(feature = "query")]
     /// Reads the first `sample` bytes of the inputs to find the types.
     pub(crate) fn open_sampled(
         inputs: Vec<Input>,
@@ -164,6 +165,7 @@ impl JsonSource {
         Self::decoding(inputs, schema, None)
     }
 
+    #[cfg(feature = "query")]
     /// Reads an input in the columns of a schema; a value that does not fit is an error.
     pub(crate) fn with_schema(input: Input, schema: SchemaRef) -> Result<Self> {
         Self::decoding(vec![input], schema, Some(Members::default()))

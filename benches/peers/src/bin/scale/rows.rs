@@ -61,6 +61,8 @@ fn batch(rows: Range<usize>) -> Result<RecordBatch> {
     let all = || rows.clone();
     let price =
         Decimal128Array::from_iter_values(all().map(cents)).with_precision_and_scale(12, 2)?;
+    let texts: Vec<String> = all().map(code).collect();
+    let codes: DictionaryArray<Int32Type> = texts.iter().map(|t| Some(t.as_str())).collect();
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
         (
             "id",
@@ -100,12 +102,7 @@ fn batch(rows: Range<usize>) -> Result<RecordBatch> {
         ),
         (
             "code",
-            Arc::new(
-                all()
-                    .map(|i| Some(code(i)))
-                    .collect::<StringDictionaryBuilder<Int32Type>>()
-                    .finish(),
-            ),
+            Arc::new(codes),
             false,
         ),
         (

@@ -152,6 +152,7 @@ impl CsvSource {
         })
     }
 
+    #[cfg(feature = "query")]
     /// Reads an input in the columns of a schema, given by place; a cell that does not fit is an error.
     pub(crate) fn with_schema(
         input: Input,
