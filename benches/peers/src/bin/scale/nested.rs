@@ -83,7 +83,7 @@ fn batch(rows: Range<usize>) -> Result<RecordBatch> {
         step_fields.clone(),
         vec![
             Arc::new(each().map(|s| s.0).collect::<PrimitiveArray<Int32Type>>()),
-            Arc::new(StringArray::from_iter_values(each().map(|s| s.1))),
+            Arc::new(StringArray::from(each().map(|s| s.1).collect::<Vec<_>>())),
         ],
         None,
     )?;

@@ -100,11 +100,7 @@ fn batch(rows: Range<usize>) -> Result<RecordBatch> {
             Arc::new(all().map(note).collect::<StringArray>()),
             true,
         ),
-        (
-            "code",
-            Arc::new(codes),
-            false,
-        ),
+        ("code", Arc::new(codes), false),
         (
             "flag",
             Arc::new(all().map(flag).collect::<BooleanArray>()),
