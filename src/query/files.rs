@@ -83,7 +83,7 @@ impl FilesTable {
     }
 
     /// The table as DataFusion knows it.
-    pub(crate) fn listing(&self) -> &ListingTable {
+    pub(crate) fn files(&self) -> &ListingTable {
         &self.files
     }
 

@@ -83,7 +83,7 @@ impl VectorSearch {
             return Ok(table);
         }
         match table.downcast_ref::<FilesTable>() {
-            Some(files) if files.listing().options().format.is::<PilasterFormat>() => {
+            Some(files) if files.files().options().format.is::<PilasterFormat>() => {
                 Ok(Arc::new(NumberedTable::new(files.clone())?))
             }
             _ => plan_err!("vector_search looks in .pil files; '{name}' is none"),

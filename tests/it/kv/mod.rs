@@ -207,9 +207,12 @@ fn a_part_of_lossy_layers_is_the_same_as_of_all() {
     .unwrap();
 }
 
+/// A value of a row and column, given the largest one of its type.
+type Pattern = fn(usize, usize, f32) -> f32;
+
 #[test]
 fn finite_values_come_back_finite_and_near_under_every_code() {
-    let patterns: [(&str, fn(usize, usize, f32) -> f32); 7] = [
+    let patterns: [(&str, Pattern); 7] = [
         (
             "extremes",
             |t, c, most| if (t + c) % 2 == 0 { most } else { -most },

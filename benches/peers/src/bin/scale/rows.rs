@@ -16,7 +16,7 @@ const ROWS: usize = 10_000_000;
 const STRETCH: usize = 50_000;
 
 fn hash(i: usize) -> i64 {
-    (mixed(i as u64) >> 20) as i64
+    (mixed(i as u64) >> 24) as i64
 }
 
 fn key(i: usize) -> i32 {
