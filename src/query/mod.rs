@@ -102,6 +102,9 @@ pub fn session_with(config: SessionConfig) -> Result<SessionContext> {
 }
 
 /// Adds `.pil` files to a context: `FROM 'x.pil'`, `STORED AS PILASTER`, `SET pilaster.x = ..`.
+///
+/// Clauses of a table that DataFusion would pass over are refused from then on, `TABLESAMPLE` among them;
+/// those of a whole query, such as `FOR UPDATE`, are refused by [`refuse_ignored_clauses`].
 pub fn register(context: &SessionContext) -> Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
@@ -122,6 +125,7 @@ pub fn register(context: &SessionContext) -> Result<()> {
             .insert(name.to_uppercase(), Arc::new(PilasterTableFactory));
     }
     distances::register(&mut state)?;
+    state.register_relation_planner(Arc::new(refuse::RefuseTables))?;
     if let Some(texts) = state.config().get_extension::<TextFormats>() {
         for (extension, kind) in text::EXTENSIONS {
             let factory = text::TextFormatFactory {
