@@ -22,10 +22,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::expr::{Cast, InList, TryCast};
+use datafusion::logical_expr::expr::{Case, Cast, InList, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// A session's state with the rules.
@@ -143,30 +143,29 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 .collect();
             Transformed::new_transformed(Expr::InList(InList::new(expr, list, negated)), any)
         }
-        Expr::Case(mut case) => {
-            let Some(expr) = case.expr.take() else {
-                return Ok(Transformed::no(Expr::Case(case)));
-            };
-            let whens = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
-            let differ = times_differ(whens.chain([expr.as_ref()]), schema);
-            let to = own(&expr);
-            let mut any = differ;
-            for (when, _) in &mut case.when_then_expr {
-                let value = std::mem::take(when.as_mut());
-                **when = match differ {
-                    true => *fine_time(value),
-                    false => {
-                        let (value, changed) = fine(value, to.as_ref());
-                        any |= changed;
-                        value
-                    }
-                };
-            }
-            case.expr = Some(if differ { fine_time(*expr) } else { expr });
-            Transformed::new_transformed(Expr::Case(case), any)
-        }
+        Expr::Case(case) => fine_case(case, schema)?,
         other => Transformed::no(other),
     })
+}
+
+/// `CASE value WHEN constant ..` as `CASE WHEN value = constant ..`, where a comparison changes.
+fn fine_case(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Some(value) = case.expr.take() else {
+        return Ok(Transformed::no(Expr::Case(case)));
+    };
+    let mut any = false;
+    let mut whens = Vec::new();
+    for (when, then) in &case.when_then_expr {
+        let equal = BinaryExpr::new(value.clone(), Operator::Eq, when.clone());
+        let equal = fine_literals(Expr::BinaryExpr(equal), schema)?;
+        any |= equal.transformed;
+        whens.push((Box::new(equal.data), then.clone()));
+    }
+    match any {
+        true => case.when_then_expr = whens,
+        false => case.expr = Some(value),
+    }
+    Ok(Transformed::new_transformed(Expr::Case(case), any))
 }
 
 /// Whether values that are compared are times of day, or texts of them, and not all of as many digits:
@@ -271,7 +270,8 @@ fn guard_casts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(from) = inner.get_type(schema) else {
         return Ok(Transformed::no(expr));
     };
-    match guard::needed(&from, to.data_type(), attempt) {
+    let to_type = to.data_type();
+    match guard::needed(&from, to_type, attempt) || guard::reorders(&from, to_type) {
         true => {
             let call = guard::call(inner.as_ref().clone(), to.data_type().clone(), attempt);
             Ok(Transformed::yes(call))
