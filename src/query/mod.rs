@@ -87,9 +87,14 @@ pub fn session() -> Result<SessionContext> {
 
 /// Like [`session`], with a configuration of the caller's.
 ///
+/// Its time zone is UTC unless the configuration names another: without any, DataFusion would pass over the
+/// zone in `TIMESTAMPTZ '2024-01-01 00:00:00Z'`.
+///
 /// DataFusion's caches of listings and statistics are off: they would not see files that other
 /// programs replace. Footers are cached, and checked before they are used.
-pub fn session_with(config: SessionConfig) -> Result<SessionContext> {
+pub fn session_with(mut config: SessionConfig) -> Result<SessionContext> {
+    let zone = &mut config.options_mut().execution.time_zone;
+    zone.get_or_insert_with(|| "+00:00".to_owned());
     let caches = CacheManagerConfig::default()
         .with_list_files_cache_limit(0)
         .with_file_statistics_cache_limit(0);
