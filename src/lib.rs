@@ -44,6 +44,8 @@ pub mod encoding;
 pub mod error;
 pub mod file;
 pub mod kind;
+#[cfg(feature = "cli")]
+mod parquets;
 #[cfg(feature = "query")]
 pub mod query;
 #[cfg(all(feature = "query", feature = "sources"))]
@@ -78,5 +80,8 @@ pub fn session(
         let texts = query::TextFormats(std::sync::Arc::new(texts::TableTexts));
         config.with_extension(std::sync::Arc::new(texts))
     };
-    query::session_with(config)
+    let context = query::session_with(config)?;
+    #[cfg(feature = "cli")]
+    parquets::register(&context)?;
+    Ok(context)
 }

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
@@ -18,7 +17,7 @@ use futures::StreamExt;
 
 use super::words::{align, plural};
 use super::{Failure, Outcome, shell, statements};
-use crate::kind::tables::export::{ExportFormat, Target, sink};
+use crate::kind::tables::export::{ExportFormat, INVALID, Target, sink, unprintable};
 
 /// Rows that are shown as a table; the other formats show all.
 const TABLE_ROWS: usize = 1_000;
@@ -262,10 +261,9 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], hidden: usize) -> Outcome<
     shown.extend(batches.iter().filter(|b| b.num_rows() > 0).cloned());
     // What has no text is an error, not a cell that holds the error.
     let options = FormatOptions::default().with_display_error(false);
-    let text = match pretty_format_batches_with_options(&shown, &options) {
-        Ok(text) => text.to_string(),
-        Err(e) => return Err(Failure::Message(unprintable(&shown, &options, &e))),
-    };
+    check_texts(&shown, &options)?;
+    let text = pretty_format_batches_with_options(&shown, &options)
+        .map_err(|e| Failure::Message(e.to_string()))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     if hidden > 0 {
@@ -278,26 +276,46 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], hidden: usize) -> Outcome<
     Ok(())
 }
 
-/// Says which cell has no text.
-fn unprintable(batches: &[RecordBatch], options: &FormatOptions<'_>, error: &ArrowError) -> String {
+/// Refuses cells that have no text.
+fn check_texts(batches: &[RecordBatch], options: &FormatOptions<'_>) -> Outcome<()> {
     let mut before = 0;
     for batch in batches {
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            let Ok(cells) = ArrayFormatter::try_new(column, options) else {
-                continue;
-            };
-            let bad = (0..batch.num_rows()).find(|&row| cells.value(row).try_to_string().is_err());
-            if let Some(row) = bad {
-                return format!(
-                    "column '{}', row {}: {error}; cast the column to BIGINT to see the number behind it",
-                    field.name(),
-                    before + row + 1
-                );
+            let cells = ArrayFormatter::try_new(column, options)
+                .map_err(|e| Failure::Message(format!("column '{}': {e}", field.name())))?;
+            let durations = has_durations(field.data_type());
+            for row in 0..batch.num_rows() {
+                match cells.value(row).try_to_string() {
+                    Ok(text) if !(durations && text.contains(INVALID)) => {}
+                    _ => {
+                        return Err(Failure::from(unprintable(
+                            field.name(),
+                            (before + row) as u64,
+                        )));
+                    }
+                }
             }
         }
         before += batch.num_rows();
     }
-    error.to_string()
+    Ok(())
+}
+
+/// Whether values of a type are durations, or hold some: they print an error as their text.
+fn has_durations(data_type: &DataType) -> bool {
+    use DataType::*;
+    match data_type {
+        Duration(_) => true,
+        Dictionary(_, values) => has_durations(values),
+        List(f)
+        | LargeList(f)
+        | ListView(f)
+        | LargeListView(f)
+        | FixedSizeList(f, _)
+        | Map(f, _) => has_durations(f.data_type()),
+        Struct(fields) => fields.iter().any(|f| has_durations(f.data_type())),
+        _ => false,
+    }
 }
 
 /// Refuses a path that names nothing; globs and addresses are left to the reader.

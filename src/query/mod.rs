@@ -87,9 +87,14 @@ pub fn session() -> Result<SessionContext> {
 
 /// Like [`session`], with a configuration of the caller's.
 ///
+/// Its time zone is UTC unless the configuration names another: without any, DataFusion would pass over the
+/// zone in `TIMESTAMPTZ '2024-01-01 00:00:00Z'`.
+///
 /// DataFusion's caches of listings and statistics are off: they would not see files that other
 /// programs replace. Footers are cached, and checked before they are used.
-pub fn session_with(config: SessionConfig) -> Result<SessionContext> {
+pub fn session_with(mut config: SessionConfig) -> Result<SessionContext> {
+    let zone = &mut config.options_mut().execution.time_zone;
+    zone.get_or_insert_with(|| "+00:00".to_owned());
     let caches = CacheManagerConfig::default()
         .with_list_files_cache_limit(0)
         .with_file_statistics_cache_limit(0);
@@ -102,6 +107,9 @@ pub fn session_with(config: SessionConfig) -> Result<SessionContext> {
 }
 
 /// Adds `.pil` files to a context: `FROM 'x.pil'`, `STORED AS PILASTER`, `SET pilaster.x = ..`.
+///
+/// Clauses of a table that DataFusion would pass over are refused from then on, `TABLESAMPLE` among them;
+/// those of a whole query, such as `FOR UPDATE`, are refused by [`refuse_ignored_clauses`].
 pub fn register(context: &SessionContext) -> Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
@@ -122,6 +130,7 @@ pub fn register(context: &SessionContext) -> Result<()> {
             .insert(name.to_uppercase(), Arc::new(PilasterTableFactory));
     }
     distances::register(&mut state)?;
+    state.register_relation_planner(Arc::new(refuse::RefuseTables))?;
     if let Some(texts) = state.config().get_extension::<TextFormats>() {
         for (extension, kind) in text::EXTENSIONS {
             let factory = text::TextFormatFactory {

@@ -47,7 +47,7 @@ fn keeps_order(expr: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> bool {
 }
 
 /// Whether a cast never turns a smaller value into a larger one than it makes of a larger value.
-fn ordered(from: &DataType, to: &DataType) -> bool {
+pub(super) fn ordered(from: &DataType, to: &DataType) -> bool {
     use DataType::*;
     let number = |t: &DataType| t.is_numeric();
     match (from, to) {

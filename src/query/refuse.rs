@@ -1,14 +1,22 @@
 //! Clauses that DataFusion 55 reads and then passes over: a query with one of them would answer another
-//! question, so it is refused.
+//! question, so it is refused. Those of a table in `FROM` are refused by every session, where tables are
+//! planned ([`RefuseTables`]); those of a whole query are seen in its text only
+//! ([`refuse_ignored_clauses`]).
 
 use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::planner::{
+    RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{Query, Select, TableFactor, Visit, Visitor};
 
-/// Refuses a statement with a clause that would be passed over.
+/// Refuses a statement with a clause that would be passed over, such as `FOR UPDATE`.
+///
+/// Sessions refuse those of a table, such as `TABLESAMPLE`, themselves; no part of DataFusion that can be
+/// replaced sees the others, so whoever runs statements of strangers calls this first.
 pub fn refuse_ignored_clauses(context: &SessionContext, sql: &str) -> Result<()> {
     let state = context.state();
     let dialect = state.config_options().sql_parser.dialect;
@@ -102,41 +110,62 @@ impl Visitor for Ignored {
     }
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
-        match table {
-            TableFactor::Table {
-                with_hints,
-                version,
-                with_ordinality,
-                partitions,
-                json_path,
-                sample,
-                index_hints,
-                ..
-            } => first(&[
-                (sample.is_some(), SAMPLE),
-                (
-                    !with_hints.is_empty() || !index_hints.is_empty(),
-                    "hints on tables are not done; leave them out",
-                ),
-                (
-                    version.is_some(),
-                    "tables have no earlier versions; leave FOR SYSTEM_TIME AS OF out",
-                ),
-                (
-                    *with_ordinality,
-                    "WITH ORDINALITY is not done; number rows with row_number() OVER ()",
-                ),
-                (
-                    !partitions.is_empty(),
-                    "PARTITION (..) is not done; write WHERE on the partition column",
-                ),
-                (
-                    json_path.is_some(),
-                    "paths behind tables are not done; write column['name']",
-                ),
-            ]),
-            TableFactor::Derived { sample, .. } => first(&[(sample.is_some(), SAMPLE)]),
-            _ => ControlFlow::Continue(()),
+        ignored_of(table)
+    }
+}
+
+fn ignored_of(table: &TableFactor) -> ControlFlow<String> {
+    match table {
+        TableFactor::Table {
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+            ..
+        } => first(&[
+            (sample.is_some(), SAMPLE),
+            (
+                !with_hints.is_empty() || !index_hints.is_empty(),
+                "hints on tables are not done; leave them out",
+            ),
+            (
+                version.is_some(),
+                "tables have no earlier versions; leave FOR SYSTEM_TIME AS OF out",
+            ),
+            (
+                *with_ordinality,
+                "WITH ORDINALITY is not done; number rows with row_number() OVER ()",
+            ),
+            (
+                !partitions.is_empty(),
+                "PARTITION (..) is not done; write WHERE on the partition column",
+            ),
+            (
+                json_path.is_some(),
+                "paths behind tables are not done; write column['name']",
+            ),
+        ]),
+        TableFactor::Derived { sample, .. } => first(&[(sample.is_some(), SAMPLE)]),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+/// Refuses tables with clauses that would be passed over.
+#[derive(Debug)]
+pub(super) struct RefuseTables;
+
+impl RelationPlanner for RefuseTables {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        _: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        match ignored_of(&relation) {
+            ControlFlow::Break(why) => plan_err!("{why}"),
+            ControlFlow::Continue(()) => Ok(RelationPlanning::Original(Box::new(relation))),
         }
     }
 }

@@ -14,6 +14,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use crate::query::monotone;
+
 /// Whether DataFusion would move a cast to the other side of a comparison, and another answer would
 /// come out. `attempt` is `TRY_CAST`.
 pub(super) fn needed(from: &DataType, to: &DataType, attempt: bool) -> bool {
@@ -48,6 +50,19 @@ pub(super) fn needed(from: &DataType, to: &DataType, attempt: bool) -> bool {
         (Date32, b) if b.is_integer() => attempt && !matches!(b, Int32 | Int64),
         _ => false,
     }
+}
+
+/// Whether DataFusion would look at bounds of a column through a cast that does not keep the order of its
+/// values: it leaves out row groups of Parquet by that.
+pub(super) fn reorders(from: &DataType, to: &DataType) -> bool {
+    let bounded = |t: &DataType| {
+        let values = match t {
+            DataType::Dictionary(_, values) => values.as_ref(),
+            other => other,
+        };
+        values.is_numeric() || values.is_temporal() || *values == DataType::Boolean
+    };
+    bounded(from) && bounded(to) && !monotone::ordered(from, to)
 }
 
 /// Precision and scale of a decimal.

@@ -22,10 +22,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::expr::{Cast, InList, TryCast};
+use datafusion::logical_expr::expr::{Case, Cast, InList, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// A session's state with the rules.
@@ -94,14 +94,13 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let own = |e: &Expr| e.get_type(schema).ok().filter(|t| finest(t).is_some());
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if bounds::is_comparison(op) => {
+            if times_differ([left.as_ref(), &right], schema) {
+                let binary = BinaryExpr::new(fine_time(*left), op, fine_time(*right));
+                return Ok(Transformed::yes(Expr::BinaryExpr(binary)));
+            }
             let (of_left, of_right) = (own(&left), own(&right));
             let (left, a) = fine(*left, of_right.as_ref());
             let (right, b) = fine(*right, of_left.as_ref());
-            let (left, right) = match (a, b) {
-                (false, true) => (finer(left, of_left.as_ref()), right),
-                (true, false) => (left, finer(right, of_right.as_ref())),
-                _ => (left, right),
-            };
             let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
             Transformed::new_transformed(Expr::BinaryExpr(binary), a || b)
         }
@@ -111,19 +110,14 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             low,
             high,
         }) => {
+            if times_differ([expr.as_ref(), &low, &high], schema) {
+                let (low, high) = (fine_time(*low), fine_time(*high));
+                let between = Between::new(fine_time(*expr), negated, low, high);
+                return Ok(Transformed::yes(Expr::Between(between)));
+            }
             let to = own(&expr);
             let (low, a) = fine(*low, to.as_ref());
             let (high, b) = fine(*high, to.as_ref());
-            if let Some(DataType::Time32(_) | DataType::Time64(_)) = to
-                && (a || b)
-            {
-                // DataFusion compares times of one unit only.
-                let fine_time = DataType::Time64(TimeUnit::Nanosecond);
-                let cast =
-                    |e: Expr| Box::new(Expr::Cast(Cast::new(Box::new(e), fine_time.clone())));
-                let between = Between::new(cast(*expr), negated, cast(low), cast(high));
-                return Ok(Transformed::yes(Expr::Between(between)));
-            }
             let between = Between::new(expr, negated, Box::new(low), Box::new(high));
             Transformed::new_transformed(Expr::Between(between), a || b)
         }
@@ -132,8 +126,12 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             list,
             negated,
         }) => {
-            // A time with more digits is in no list of coarser ones; texts are read by DataFusion there.
-            let to = own(&expr).filter(|t| !matches!(t, DataType::Time32(_) | DataType::Time64(_)));
+            if times_differ(list.iter().chain([expr.as_ref()]), schema) {
+                let list = list.into_iter().map(|item| *fine_time(item)).collect();
+                let list = InList::new(fine_time(*expr), list, negated);
+                return Ok(Transformed::yes(Expr::InList(list)));
+            }
+            let to = own(&expr);
             let mut any = false;
             let list: Vec<Expr> = list
                 .into_iter()
@@ -145,8 +143,57 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 .collect();
             Transformed::new_transformed(Expr::InList(InList::new(expr, list, negated)), any)
         }
+        Expr::Case(case) => fine_case(case, schema)?,
         other => Transformed::no(other),
     })
+}
+
+/// `CASE value WHEN constant ..` as `CASE WHEN value = constant ..`, where a comparison changes.
+fn fine_case(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Some(value) = case.expr.take() else {
+        return Ok(Transformed::no(Expr::Case(case)));
+    };
+    let mut any = false;
+    let mut whens = Vec::new();
+    for (when, then) in &case.when_then_expr {
+        let equal = BinaryExpr::new(value.clone(), Operator::Eq, when.clone());
+        let equal = fine_literals(Expr::BinaryExpr(equal), schema)?;
+        any |= equal.transformed;
+        whens.push((Box::new(equal.data), then.clone()));
+    }
+    match any {
+        true => case.when_then_expr = whens,
+        false => case.expr = Some(value),
+    }
+    Ok(Transformed::new_transformed(Expr::Case(case), any))
+}
+
+/// Whether values that are compared are times of day, or texts of them, and not all of as many digits:
+/// DataFusion compares times of one unit only, and cuts texts to that of the time beside them.
+fn times_differ<'a>(values: impl IntoIterator<Item = &'a Expr>, schema: &DFSchema) -> bool {
+    let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
+    let typed = values
+        .into_iter()
+        .map(|value| Some((value, value.get_type(schema).ok()?)));
+    let Some(typed) = typed.collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    let Some((_, own)) = typed.iter().find(|(_, t)| is_time(t)) else {
+        return false;
+    };
+    let comparable = |t: &DataType| is_time(t) || t.is_string() || t.is_null();
+    let differs = |value: &Expr, t: &DataType| match (is_time(t), value) {
+        (true, _) => t != own,
+        (false, Expr::Literal(..)) => fine(value.clone(), Some(own)).1,
+        (false, _) => t.is_string(),
+    };
+    typed.iter().all(|(_, t)| comparable(t)) && typed.iter().any(|(v, t)| differs(v, t))
+}
+
+/// A time, or the text of one, with all digits that times may have.
+fn fine_time(value: Expr) -> Box<Expr> {
+    let finest = DataType::Time64(TimeUnit::Nanosecond);
+    Box::new(Expr::Cast(Cast::new(Box::new(value), finest)))
 }
 
 /// The type with the most digits for texts beside a value of a type; `None` where the type itself has
@@ -194,17 +241,6 @@ fn fine(expr: Expr, own: Option<&DataType>) -> (Expr, bool) {
     }
 }
 
-/// A time as fine as the constant that it is compared with: DataFusion compares times of one unit only.
-fn finer(expr: Expr, own: Option<&DataType>) -> Expr {
-    match own {
-        Some(DataType::Time32(_) | DataType::Time64(_)) => {
-            let fine = DataType::Time64(TimeUnit::Nanosecond);
-            Expr::Cast(Cast::new(Box::new(expr), fine))
-        }
-        _ => expr,
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 struct GuardCasts;
@@ -234,7 +270,8 @@ fn guard_casts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(from) = inner.get_type(schema) else {
         return Ok(Transformed::no(expr));
     };
-    match guard::needed(&from, to.data_type(), attempt) {
+    let to_type = to.data_type();
+    match guard::needed(&from, to_type, attempt) || guard::reorders(&from, to_type) {
         true => {
             let call = guard::call(inner.as_ref().clone(), to.data_type().clone(), attempt);
             Ok(Transformed::yes(call))

@@ -292,6 +292,30 @@ fn sql_answers_in_three_formats() {
 }
 
 #[test]
+fn a_cell_without_text_is_an_error_in_every_format() {
+    let folder = folder(&[]);
+    let far = [
+        "arrow_cast(9223372036854775807, 'Timestamp(Microsecond, None)')",
+        "arrow_cast(2147483647, 'Date32')",
+        "[arrow_cast(arrow_cast(2147483647, 'Int32'), 'Date32')]",
+        "arrow_cast(9223372036854775807, 'Duration(Second)')",
+    ];
+    for value in far {
+        let sql = format!(
+            "SELECT * FROM (SELECT 1 AS k, NULL AS t UNION ALL SELECT 2, {value}) ORDER BY k"
+        );
+        for format in ["csv", "jsonl", "table"] {
+            if format == "csv" && value.starts_with('[') {
+                continue;
+            }
+            let output = pilaster(folder.path(), &["sql", "--format", format, &sql]);
+            assert!(output.stdout.is_empty(), "{format}: {value}");
+            fails(output, 2, &["column 't'", "row 2", "too far off"]);
+        }
+    }
+}
+
+#[test]
 fn sql_errors_are_one_sentence() {
     let folder = folder(&[
         ("t.csv", b"k\n1\n"),

@@ -214,3 +214,56 @@ async fn keys_of_objects_are_columns() {
         assert!(counted[0].contains(part), "{counted:?}");
     }
 }
+
+#[tokio::test]
+async fn casts_that_change_letters_hide_no_lines() {
+    // As numbers and truths, many spellings are one.
+    let words = [
+        "t", "yes", "true", "1", "f", "no", "false", "0", "1.0", "01", "2",
+    ];
+    let of = |from: std::ops::Range<usize>| -> Vec<String> {
+        let spelled = (0..6_000).map(|i| words[from.start + i * 7 % from.len()].to_owned());
+        spelled.collect()
+    };
+    let folder = Folder::new();
+    let context = session(2);
+    let (truths, numbers) = (of(0..8), of(7..11));
+    let is_true = |l: &&String| ["t", "yes", "true", "1"].contains(&l.as_str());
+    let is_one = |l: &&String| ["1.0", "01"].contains(&l.as_str());
+    let (yes, ones) = (
+        truths.iter().filter(is_true).count(),
+        numbers.iter().filter(is_one).count(),
+    );
+    assert!(yes > 0 && ones > 0);
+    for (lines, cases) in [
+        (
+            truths,
+            vec![
+                ("CAST(CAST(line AS BOOLEAN) AS VARCHAR) = 'true'", yes),
+                ("CAST(CAST(line AS BOOLEAN) AS VARCHAR) LIKE 'tru%'", yes),
+                ("CAST(CAST(line AS BOOLEAN) AS VARCHAR) IN ('true')", yes),
+                ("CAST(line AS BOOLEAN)", yes),
+            ],
+        ),
+        (
+            numbers,
+            vec![
+                ("CAST(CAST(line AS DOUBLE) AS VARCHAR) = '1.0'", ones),
+                (
+                    "contains(CAST(CAST(line AS DOUBLE) AS VARCHAR), '1.0')",
+                    ones,
+                ),
+                ("CAST(CAST(line AS DOUBLE) AS VARCHAR) ~ '^1[.]0$'", ones),
+                ("CAST(line AS DOUBLE) = 1", ones),
+                // These do keep the letters.
+                ("arrow_cast(line, 'LargeUtf8') = '01'", ones - 1_500),
+            ],
+        ),
+    ] {
+        let file = stored(&folder, &lines, Profile::Balanced);
+        for (condition, wanted) in cases {
+            let sql = format!("SELECT count(*) FROM {file} WHERE {condition}");
+            assert_eq!(number(&context, &sql).await, wanted as i64, "{condition}");
+        }
+    }
+}

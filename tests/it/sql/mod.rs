@@ -13,6 +13,8 @@ mod nested;
 mod order;
 #[cfg(feature = "cli")]
 mod pairs;
+#[cfg(feature = "cli")]
+mod parquets;
 mod partitions;
 mod pushdown;
 mod registration;

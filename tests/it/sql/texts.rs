@@ -65,6 +65,60 @@ async fn a_cell_behind_the_sample_that_does_not_fit_is_named() {
 }
 
 #[tokio::test]
+async fn a_value_behind_the_sample_that_does_not_fit_is_named() {
+    let folder = Folder::new();
+    let line = format!("{{\"n\":1,\"s\":\"{}\"}}\n", "x".repeat(4_000));
+    let count = (65 << 20) / line.len();
+    for (last, column) in [
+        ("{\"n\":\"one\",\"s\":\"y\"}\n", "'n'"),
+        ("{\"n\":1,\"s\":\"y\",\"later\":2}\n", "later"),
+    ] {
+        let text = format!("{}{last}", line.repeat(count));
+        std::fs::write(folder.path("j.jsonl"), text).unwrap();
+        let ours = session(1);
+        let sql = format!("SELECT sum(n), count(s) FROM {}", folder.sql("j.jsonl"));
+        let message = error(&ours, &sql).await;
+        let place = format!("line {}", count + 1);
+        for part in ["j.jsonl", place.as_str(), column] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn packed_texts_are_read_as_plain_ones() {
+    use std::io::Write;
+    let folder = Folder::new();
+    let pack = |text: &str| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packer.write_all(text.as_bytes()).unwrap();
+        packer.finish().unwrap()
+    };
+    std::fs::write(folder.path("t.csv.gz"), pack("zip,v\n0870,1.50\n")).unwrap();
+    std::fs::write(
+        folder.path("j.jsonl.gz"),
+        pack("{\"a\":9007199254740993}\n"),
+    )
+    .unwrap();
+    let ours = session(2);
+    for (kind, file, wanted) in [
+        ("CSV", "t.csv.gz", "0870|1.50"),
+        ("JSON", "j.jsonl.gz", "9007199254740993"),
+    ] {
+        let create = format!(
+            "CREATE EXTERNAL TABLE {kind} STORED AS {kind} LOCATION {} \
+             OPTIONS ('format.compression' 'gzip')",
+            folder.sql(file)
+        );
+        run(&ours, &create).await;
+        assert_eq!(
+            rows(&ours, &format!("SELECT * FROM {kind}")).await,
+            [wanted]
+        );
+    }
+}
+
+#[tokio::test]
 async fn folders_name_null_and_any_text() {
     let folder = Folder::new();
     let ours = session(2);

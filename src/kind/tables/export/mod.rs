@@ -172,10 +172,10 @@ fn refused(error: ArrowError) -> Error {
 }
 
 /// What the formatters print for durations that are too long for them.
-const INVALID: &str = "<invalid>";
+pub(crate) const INVALID: &str = "<invalid>";
 
 /// A value that has no text; `row` counts from zero.
-fn unprintable(column: &str, row: u64) -> Error {
+pub(crate) fn unprintable(column: &str, row: u64) -> Error {
     Error::invalid(format!(
         "column '{column}', row {}: the value is too far off to be printed as a time; write .parquet or \
          .arrow, or cast it to an integer with `pilaster sql`",

@@ -27,6 +27,8 @@ pub(crate) use input::Scratch;
 #[cfg(feature = "query")]
 pub(crate) use json::JsonSource;
 pub(in crate::kind::tables) use parquet::CREATED_BY;
+#[cfg(feature = "cli")]
+pub(crate) use parquet::with_zones;
 
 /// Rows of a batch at most; fewer where rows are wide.
 pub(crate) const BATCH_ROWS: usize = 8192;

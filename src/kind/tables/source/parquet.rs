@@ -78,6 +78,27 @@ pub(super) fn open(
     Ok((builder, Arc::new(schema)))
 }
 
+/// The schema of a file, as an engine reads it, with the zones that were written.
+#[cfg(feature = "cli")]
+pub(crate) fn with_zones(schema: &SchemaRef, file: &FileMetaData) -> SchemaRef {
+    let key_values = file.key_value_metadata();
+    let hint = key_values.and_then(|all| all.iter().find(|kv| kv.key == ARROW_SCHEMA_META_KEY));
+    let Some(written) = hint.and_then(|kv| decoded(kv.value.as_deref()?)) else {
+        return Arc::clone(schema);
+    };
+    let mut file_types = FileTypes {
+        intervals: Vec::new(),
+        seconds: false,
+        leaf: 0,
+    };
+    let fields = schema.fields().iter().map(|field| {
+        let written = written.field_with_name(field.name()).ok();
+        file_types.retyped(field, written.map(Field::data_type))
+    });
+    let fields: Vec<FieldRef> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
 /// The metadata with such hints of the Arrow schema in it as the reader can follow, and that schema.
 fn hinted(
     metadata: &Arc<ParquetMetaData>,
