@@ -235,8 +235,7 @@ async fn filters_and_extremes_of_plain_small_floats_are_those_of_numbers() {
     let schema = Arc::new(arrow::datatypes::Schema::new(vec![field]));
     let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
     let mut writer =
-        pilaster::Writer::create(&folder.path("a.pil"), schema.clone(), Default::default())
-            .unwrap();
+        pilaster::Writer::create(folder.path("a.pil"), schema.clone(), Default::default()).unwrap();
     writer.write(&batch).unwrap();
     writer.finish().unwrap();
     let context = session(2);

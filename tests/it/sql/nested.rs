@@ -94,7 +94,7 @@ async fn fields_of_null_structs_are_null() {
             expected(&|i| user(i) && i % 7 == 3)
         );
         assert_eq!(count("\"user\" IS NULL").await, expected(&|i| !user(i)));
-        let inner = |i: usize| user(i) && i % 3 != 0;
+        let inner = |i: usize| user(i) && !i.is_multiple_of(3);
         assert_eq!(
             count("outer['user']['id'] = 7").await,
             expected(&|i| inner(i) && i % 10 == 7)
@@ -103,7 +103,7 @@ async fn fields_of_null_structs_are_null() {
             count("outer['user']['id'] IS NULL").await,
             expected(&|i| !inner(i))
         );
-        let listed = |i: usize| user(i) && i % 5 != 0;
+        let listed = |i: usize| user(i) && !i.is_multiple_of(5);
         assert_eq!(
             count("list[1]['id'] = 7").await,
             expected(&|i| listed(i) && i % 10 == 7)
