@@ -2,16 +2,20 @@
 //! right or refused.
 //!
 //! It reads times that were written as seconds in UTC, whichever zone they were written with, and of
-//! intervals it keeps days and milliseconds, not months.
+//! intervals it keeps days and milliseconds, not months. Times of INT96 it reads as 64 bits of nanoseconds,
+//! round which 9999-12-31 wraps.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
-use datafusion::common::{GetExt, Result, ScalarValue, Statistics, plan_err};
+use datafusion::common::{
+    GetExt, Result, ScalarValue, Statistics, exec_datafusion_err, plan_datafusion_err, plan_err,
+};
 use datafusion::datasource::file_format::parquet::ParquetFormatFactory;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::physical_expr::{LexOrdering, LexRequirement};
@@ -23,11 +27,12 @@ use datafusion_datasource::file_compression_type::FileCompressionType;
 use datafusion_datasource::file_format::{FileFormat, FileFormatFactory, FileMeta};
 use datafusion_datasource::file_scan_config::FileScanConfig;
 use datafusion_datasource::file_sink_config::FileSinkConfig;
+use object_store::local::LocalFileSystem;
 use object_store::{ObjectMeta, ObjectStore};
-use parquet::basic::ConvertedType;
+use parquet::basic::{ConvertedType, Type};
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::kind::tables::source::with_zones;
+use crate::kind::tables::source::{inexact_column, with_zones};
 
 /// Makes a session read Parquet through this module.
 pub(crate) fn register(context: &SessionContext) -> Result<()> {
@@ -114,6 +119,30 @@ fn check_columns(metadata: &ParquetMetaData, path: &str, wanted: &[&str]) -> Res
         }
     }
     Ok(())
+}
+
+/// Refuses old times that nanoseconds would change.
+async fn check_times(metadata: &ParquetMetaData, path: PathBuf, wanted: &[&str]) -> Result<()> {
+    let leaves = metadata.file_metadata().schema_descr().columns().iter();
+    let old = leaves.filter(|leaf| leaf.physical_type() == Type::INT96);
+    let roots = old.filter_map(|leaf| leaf.path().parts().first().cloned());
+    let old: Vec<String> = roots.filter(|c| wanted.contains(&c.as_str())).collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let name = path.display().to_string();
+    let inexact = tokio::task::spawn_blocking(move || inexact_column(&path, &old))
+        .await
+        .map_err(|e| exec_datafusion_err!("reading stopped: {e}"))?
+        .map_err(|e| plan_datafusion_err!("{name}: {e}"))?;
+    match inexact {
+        None => Ok(()),
+        Some(column) => plan_err!(
+            "{name}: column '{column}' is INT96 and holds times before 1677 or after 2262; \
+             `pilaster import` the file and ask that, or write \
+             SET datafusion.execution.parquet.coerce_int96 = 'us' before the query"
+        ),
+    }
 }
 
 #[async_trait]
@@ -206,7 +235,15 @@ impl FileFormat for CheckedParquet {
         let store = state.runtime_env().object_store(&config.object_store_url)?;
         for file in config.file_groups.iter().flat_map(|group| group.iter()) {
             let metadata = metadata(state, &store, &file.object_meta).await?;
-            check_columns(&metadata, file.object_meta.location.as_ref(), &wanted)?;
+            let location = &file.object_meta.location;
+            check_columns(&metadata, location.as_ref(), &wanted)?;
+            let parquet = &state.config_options().execution.parquet;
+            let local = config.object_store_url.as_str().starts_with("file:");
+            let nanos = parquet.coerce_int96.as_deref().is_none_or(|u| u == "ns");
+            if local && nanos {
+                let path = LocalFileSystem::new().path_to_filesystem(location)?;
+                check_times(&metadata, path, &wanted).await?;
+            }
         }
         self.0.create_physical_plan(state, config).await
     }

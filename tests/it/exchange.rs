@@ -247,7 +247,7 @@ fn intervals_of_parquet_keep_all_their_parts() {
 }
 
 /// Times as old writers store them: nanoseconds of the day, and the day since 1970.
-fn old_times(path: &Path, times: &[Option<(u64, i32)>]) {
+pub(crate) fn old_times(path: &Path, times: &[Option<(u64, i32)>]) {
     let schema = parse_message_type("message m { optional int96 c; }").unwrap();
     let file = std::fs::File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Default::default()).unwrap();

@@ -22,10 +22,12 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::expr::{Case, Cast, InList, TryCast};
+use datafusion::logical_expr::expr::{Case, Cast, InList, InSubquery, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
+};
 use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// A session's state with the rules.
@@ -144,6 +146,7 @@ fn fine_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Transformed::new_transformed(Expr::InList(InList::new(expr, list, negated)), any)
         }
         Expr::Case(case) => fine_case(case, schema)?,
+        Expr::InSubquery(list) => fine_subquery(list, schema)?,
         other => Transformed::no(other),
     })
 }
@@ -168,10 +171,34 @@ fn fine_case(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::new_transformed(Expr::Case(case), any))
 }
 
+/// A list of times that a query makes, with all of their digits.
+fn fine_subquery(list: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let plan = &list.subquery.subquery;
+    let (own, fields) = (list.expr.get_type(schema).ok(), plan.schema().fields());
+    let differ = match (&own, fields.iter().as_slice()) {
+        (Some(own), [item]) => {
+            let types = [own, item.data_type()];
+            own != item.data_type()
+                && types.iter().any(|t| is_time(t))
+                && types.iter().all(|t| is_time(t) || t.is_string())
+        }
+        _ => false,
+    };
+    if !differ {
+        return Ok(Transformed::no(Expr::InSubquery(list)));
+    }
+    let item = Expr::Column(plan.schema().qualified_field(0).into());
+    let plan = LogicalPlanBuilder::from(plan.as_ref().clone())
+        .project([*fine_time(item)])?
+        .build()?;
+    let subquery = list.subquery.with_plan(Arc::new(plan));
+    let list = InSubquery::new(fine_time(*list.expr), subquery, list.negated);
+    Ok(Transformed::yes(Expr::InSubquery(list)))
+}
+
 /// Whether values that are compared are times of day, or texts of them, and not all of as many digits:
 /// DataFusion compares times of one unit only, and cuts texts to that of the time beside them.
 fn times_differ<'a>(values: impl IntoIterator<Item = &'a Expr>, schema: &DFSchema) -> bool {
-    let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
     let typed = values
         .into_iter()
         .map(|value| Some((value, value.get_type(schema).ok()?)));
@@ -188,6 +215,10 @@ fn times_differ<'a>(values: impl IntoIterator<Item = &'a Expr>, schema: &DFSchem
         (false, _) => t.is_string(),
     };
     typed.iter().all(|(_, t)| comparable(t)) && typed.iter().any(|(v, t)| differs(v, t))
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
 }
 
 /// A time, or the text of one, with all digits that times may have.

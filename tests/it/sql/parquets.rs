@@ -141,3 +141,35 @@ async fn intervals_are_refused_by_name() {
     let message = error(&ours, "SELECT i FROM declared").await;
     assert!(message.contains("'i'"), "{message}");
 }
+
+#[tokio::test]
+async fn old_times_that_nanoseconds_would_change_are_refused() {
+    let folder = Folder::new();
+    let file = folder.sql("t.parquet");
+    let ours = session(1);
+    let sql = format!("SELECT c FROM {file} ORDER BY c");
+    crate::exchange::old_times(&folder.path("t.parquet"), &[Some((1_001, 1)), None]);
+    let near = rows(&ours, &format!("SELECT CAST(c AS BIGINT) FROM {file}")).await;
+    assert_eq!(near, ["86400000001001", "NULL"]);
+    // 9999-12-31.
+    crate::exchange::old_times(&folder.path("u.parquet"), &[Some((1_000, 2_932_896)), None]);
+    let (file, sql) = (
+        folder.sql("u.parquet"),
+        sql.replace("t.parquet", "u.parquet"),
+    );
+    let message = error(&ours, &sql).await;
+    for part in ["u.parquet", "'c'", "INT96", "import", "coerce_int96"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(
+        number(&ours, &format!("SELECT count(*) FROM {file}")).await,
+        2
+    );
+    run(
+        &ours,
+        "SET datafusion.execution.parquet.coerce_int96 = 'us'",
+    )
+    .await;
+    let far = rows(&ours, &format!("SELECT CAST(c AS BIGINT) FROM {file}")).await;
+    assert_eq!(far, ["253402214400000001", "NULL"]);
+}

@@ -5,6 +5,8 @@
 //! first, and those that hold such dates are read as microseconds.
 
 use std::fs::File;
+#[cfg(feature = "cli")]
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -28,10 +30,32 @@ struct Seen {
     fine: bool,
 }
 
+/// The first of some columns of a file that, as nanoseconds, would not be what was written.
+#[cfg(feature = "cli")]
+pub(crate) fn inexact_column(
+    path: &Path,
+    wanted: &[String],
+) -> Result<Option<String>, ParquetError> {
+    let file = File::open(path)?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    let exact = with_units_of(&file, metadata.clone(), &|c| wanted.iter().any(|w| w == c))?;
+    let (own, exact) = (metadata.schema().fields(), exact.schema().fields());
+    let changed = own.iter().zip(exact).find(|(a, b)| a != b);
+    Ok(changed.map(|(field, _)| field.name().clone()))
+}
+
 /// The metadata with the unit in which every INT96 column is exact.
 pub(super) fn with_units(
     file: &File,
     metadata: ArrowReaderMetadata,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    with_units_of(file, metadata, &|_| true)
+}
+
+fn with_units_of(
+    file: &File,
+    metadata: ArrowReaderMetadata,
+    wanted: &dyn Fn(&str) -> bool,
 ) -> Result<ArrowReaderMetadata, ParquetError> {
     let leaves = metadata.metadata().file_metadata().schema_descr().columns();
     let mut types = Vec::new();
@@ -41,6 +65,7 @@ pub(super) fn with_units(
     let old: Vec<usize> = (0..leaves.len())
         .filter(|&i| leaves[i].physical_type() == Type::INT96)
         .filter(|&i| types.get(i) == Some(&NANOSECONDS))
+        .filter(|&i| leaves[i].path().parts().first().is_some_and(|c| wanted(c)))
         .collect();
     if old.is_empty() {
         return Ok(metadata);

@@ -24,6 +24,8 @@ mod parquet;
 pub use csv::CsvOptions;
 pub use input::Input;
 pub(crate) use input::Scratch;
+#[cfg(feature = "cli")]
+pub(crate) use int96::inexact_column;
 #[cfg(feature = "query")]
 pub(crate) use json::JsonSource;
 pub(in crate::kind::tables) use parquet::CREATED_BY;
