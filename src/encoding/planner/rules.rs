@@ -107,6 +107,9 @@ pub fn allowed(
     role: Role,
     context: &EncodeContext<'_>,
 ) -> bool {
+    if STRUCTURAL.contains(&encoding.id()) {
+        return true;
+    }
     let above = above(context);
     if above.contains(&encoding.id()) {
         return false;

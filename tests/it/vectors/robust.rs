@@ -362,3 +362,21 @@ fn lists_of_variable_length_keep_their_numbers_too() {
     assert_eq!(first.as_primitive::<Float64Type>().values(), &[0.1, 1e200]);
     assert!(back.values().as_primitive_opt::<Float32Type>().is_none());
 }
+
+#[test]
+fn rows_of_sizes_over_many_decades_are_stored_by_every_code() {
+    for dimension in [1, 2, 8] {
+        let mut rng = Rng::new(21);
+        let plain = vectors(60, dimension);
+        let scaled = |row: &[f32]| -> Vec<f32> {
+            let size = 10f32.powi(rng.below(13) as i32 - 6);
+            row.iter().map(|v| v * size).collect()
+        };
+        let given: Vec<f32> = plain.chunks(dimension).flat_map(scaled).collect();
+        for code in codes() {
+            let file = stored(&table(given.clone(), dimension), code);
+            let back = values(&read_all(&file).unwrap());
+            assert!(back.iter().all(|v| v.is_finite()), "{code}");
+        }
+    }
+}
